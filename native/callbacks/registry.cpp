@@ -1,0 +1,71 @@
+#include "registry.hpp"
+
+#include "../runtime/runtime.hpp"
+
+namespace py = pybind11;
+
+namespace orthanc_async::callbacks {
+
+namespace {
+
+std::shared_ptr<Registry>& slot() {
+    static auto* const registry = new std::shared_ptr<Registry>; // NOLINT: outlives exit()
+    return *registry;
+}
+
+} // namespace
+
+std::shared_ptr<Registry> Registry::create(py::module_ dispatch) {
+    // A call of Orthanc's may hold the last reference on a thread without the GIL: the mailbox
+    // carries it to where it may be destroyed.
+    class Burial final : public runtime::Message {
+    public:
+        explicit Burial(Registry* registry) : registry_(registry) {}
+        void deliver() override {}
+
+    private:
+        std::unique_ptr<Registry> registry_;
+    };
+    return {new Registry(std::move(dispatch)), [](Registry* registry) {
+                runtime::Runtime::get().mailbox.post(std::make_unique<Burial>(registry));
+            }};
+}
+
+Registry::Registry(py::module_ dispatch)
+    : host{dispatch.attr("serve"), dispatch.attr("report"), dispatch.attr("change"),
+           dispatch.attr("plain_change"), dispatch.attr("stored"),
+           dispatch.attr("plain_stored")},
+      is_async_(dispatch.attr("is_async")) {
+    // Orthanc's threads look routes up without the GIL: the table never moves.
+    rest.reserve(most_routes);
+}
+
+std::shared_ptr<Registry> Registry::current() {
+    return std::atomic_load(&slot());
+}
+
+void Registry::set_current(std::shared_ptr<Registry> registry) {
+    std::atomic_store(&slot(), std::move(registry));
+}
+
+Handler Registry::make_handler(py::object callable, const std::string& what) const {
+    if (PyCallable_Check(callable.ptr()) == 0) {
+        throw py::type_error(what + ": the handler must be a function (def or async def), not " +
+                             std::string(Py_TYPE(callable.ptr())->tp_name));
+    }
+    const bool is_async = is_async_(callable).cast<bool>();
+    std::string name;
+    if (py::hasattr(callable, "__orthanc_handler__")) {
+        name = py::str(callable.attr("__orthanc_handler__"));
+    } else {
+        const py::object module = py::getattr(callable, "__module__", py::none());
+        const py::object qualname = py::getattr(callable, "__qualname__", py::none());
+        name = qualname.is_none() ? std::string(py::repr(callable))
+                                  : std::string(py::str(module)) + "." +
+                                        std::string(py::str(qualname));
+        name += " (" + what + ")";
+    }
+    return {std::move(callable), is_async, std::move(name)};
+}
+
+} // namespace orthanc_async::callbacks

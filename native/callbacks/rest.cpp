@@ -1,0 +1,289 @@
+#include "rest.hpp"
+
+#include <array>
+#include <thread>
+#include <utility>
+
+#include "../runtime/runtime.hpp"
+#include "../sdk/call_scope.hpp"
+#include "../sdk/server.hpp"
+#include "rest_call.hpp"
+
+namespace py = pybind11;
+
+namespace orthanc_async::callbacks {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto startup_patience = 10s; // how long a request waits for on_startup
+constexpr auto register_patience = 5s; // how long a late registration waits for requests
+
+class RestMessage final : public runtime::Message {
+public:
+    explicit RestMessage(std::shared_ptr<RestCall> call) : call_(std::move(call)) {}
+    void deliver() override { call_->start(); }
+
+private:
+    std::shared_ptr<RestCall> call_;
+};
+
+OrthancPluginErrorCode refuse(OrthancPluginContext* context, OrthancPluginRestOutput* output,
+                              const char* uri, const OrthancPluginHttpRequest* request,
+                              const char* message) {
+    const std::string body =
+        error_body(503, "Service Unavailable", message, request->method, uri);
+    OrthancPluginSetHttpHeader(context, output, "Retry-After", "5");
+    sdk::send_status(503, body, "application/json")->run(context, output);
+    return OrthancPluginErrorCode_Success;
+}
+
+// Thread: one of Orthanc's HTTP threads, or any that calls …AfterPlugins. GIL: not held.
+OrthancPluginErrorCode handle(std::size_t route, OrthancPluginRestOutput* output, const char* uri,
+                              const OrthancPluginHttpRequest* request) {
+    const sdk::InsideCallback inside;
+    auto& runtime = runtime::Runtime::get();
+    OrthancPluginContext* const context = sdk::Server::get().enter();
+    if (context == nullptr) {
+        return OrthancPluginErrorCode_Plugin;
+    }
+    struct Leave {
+        ~Leave() { sdk::Server::get().leave(); }
+    } const leave;
+
+    const auto gate = runtime.gate.pass(startup_patience);
+    if (gate != runtime::Gate::State::Open) {
+        return refuse(context, output, uri, request,
+                      gate == runtime::Gate::State::Starting ? "Orthanc is starting"
+                                                             : "Orthanc is stopping");
+    }
+    auto registry = Registry::current();
+    const auto pool = runtime.handlers();
+    if (!registry || !pool || route >= registry->rest_count) {
+        return refuse(context, output, uri, request, "Orthanc is stopping");
+    }
+    const auto call = std::make_shared<RestCall>(std::move(registry), route, uri, request);
+    std::unique_ptr<runtime::Message> message = std::make_unique<RestMessage>(call);
+    const bool accepted = call->is_async() ? runtime.mailbox.post(std::move(message))
+                                           : pool->submit(message);
+    if (!accepted) {
+        return refuse(context, output, uri, request, "Orthanc is stopping");
+    }
+    return call->serve(context, output);
+}
+
+template <std::size_t Route>
+OrthancPluginErrorCode entry(OrthancPluginRestOutput* output, const char* uri,
+                             const OrthancPluginHttpRequest* request) noexcept {
+    try {
+        return handle(Route, output, uri, request);
+    } catch (const std::exception& error) {
+        sdk::Server::get().log_error(error.what());
+        return OrthancPluginErrorCode_Plugin;
+    }
+}
+
+template <std::size_t... Routes>
+constexpr auto make_entries(std::index_sequence<Routes...> /*unused*/) {
+    return std::array<OrthancPluginRestCallback, sizeof...(Routes)>{entry<Routes>...};
+}
+
+constexpr auto entries = make_entries(std::make_index_sequence<most_routes>());
+
+std::shared_ptr<RestCall> call_of(py::handle output) {
+    return std::dynamic_pointer_cast<RestCall>(sdk::rest_output_target(output));
+}
+
+std::string names_in_flight() {
+    std::string names;
+    for (const auto& call : RestCall::live()) {
+        names += (names.empty() ? "" : "; ") + call->describe();
+    }
+    return names;
+}
+
+// Orthanc holds its registration lock, shared, during every REST callback of a plugin, and a
+// registration waits for it exclusively while every new request queues behind: so it waits here,
+// outside the lock, until none of our handlers runs.
+std::string register_late(OrthancPluginContext* context, const std::string& pattern,
+                          std::size_t route) {
+    auto& gate = runtime::Runtime::get().gate;
+    gate.hurry(true); // requests that wait for on_startup hold the lock too
+    const bool quiet = RestCall::wait_none(std::chrono::steady_clock::now() + register_patience);
+    std::string failure;
+    if (quiet) {
+        OrthancPluginRegisterRestCallbackNoLock(context, pattern.c_str(), entries[route]);
+    } else {
+        failure = "orthanc.RegisterRestCallback('" + pattern +
+                  "') waits for the REST handlers in flight, and after 5 s these still run: " +
+                  names_in_flight() +
+                  ". Register routes while the script is imported, or below a mounted prefix";
+    }
+    gate.hurry(false);
+    return failure;
+}
+
+// Holds the RestOutput of the async handler that a task belongs to. Made once per process.
+PyObject* current_output() {
+    static PyObject* const variable = PyContextVar_New("orthanc_rest_output", nullptr);
+    return variable;
+}
+
+// The REST handler that the caller is inside of, on its own thread or by way of its context.
+std::shared_ptr<RestCall> current_call() {
+    if (RestCall* const here = RestCall::on_this_thread()) {
+        return here->shared_from_this();
+    }
+    PyObject* output = nullptr;
+    if (PyContextVar_Get(current_output(), nullptr, &output) != 0) {
+        throw py::error_already_set();
+    }
+    if (output == nullptr) {
+        return nullptr;
+    }
+    auto call = call_of(py::reinterpret_steal<py::object>(output));
+    return call && !call->ended() ? call : nullptr;
+}
+
+void require_outside_handler(const std::string& pattern) {
+    if (const auto call = current_call()) {
+        throw std::runtime_error(
+            "orthanc.RegisterRestCallback('" + pattern + "') was called inside the REST handler " +
+            call->describe() +
+            ": Orthanc would wait for ever, as it registers only when no REST handler runs. "
+            "Register routes while the script is imported, or below a mounted prefix");
+    }
+}
+
+std::size_t add_route(Registry& registry, const std::string& pattern, py::object callable) {
+    const std::size_t route = registry.rest.size();
+    if (route >= most_routes) {
+        throw std::runtime_error("more than " + std::to_string(most_routes) +
+                                 " REST routes: let several paths share one regular expression");
+    }
+    registry.rest.push_back(std::make_unique<Handler>(
+        registry.make_handler(std::move(callable), "route " + pattern)));
+    registry.rest_count = registry.rest.size();
+    return route;
+}
+
+std::shared_ptr<Registry> require_registry() {
+    auto registry = Registry::current();
+    if (!registry) {
+        throw std::runtime_error("orthanc.RegisterRestCallback() was called after Orthanc has "
+                                 "stopped");
+    }
+    return registry;
+}
+
+void register_rest_callback(const std::string& pattern, py::object callable) {
+    const auto registry = require_registry();
+    if (!registry->loading) {
+        require_outside_handler(pattern);
+        if (runtime::Runtime::get().on_running_loop() && RestCall::live_count() > 0) {
+            throw std::runtime_error(
+                "orthanc.RegisterRestCallback('" + pattern +
+                "') on the event loop would wait for handlers that run on it: use `await "
+                "orthanc.register_rest_callback(…)`; in flight: " +
+                names_in_flight());
+        }
+    }
+    const std::size_t route = add_route(*registry, pattern, std::move(callable));
+    const sdk::CallScope scope("RegisterRestCallback", "register_rest_callback", sdk::Kind::Pure);
+    std::string failure;
+    {
+        const py::gil_scoped_release release;
+        if (registry->loading) {
+            OrthancPluginRegisterRestCallbackNoLock(scope.context(), pattern.c_str(),
+                                                    entries[route]);
+        } else {
+            failure = register_late(scope.context(), pattern, route);
+        }
+    }
+    if (!failure.empty()) {
+        throw std::runtime_error(failure);
+    }
+}
+
+class LateRegistration final : public runtime::Operation {
+public:
+    LateRegistration(std::string pattern, std::size_t route)
+        : pattern_(std::move(pattern)), route_(route) {}
+
+    PyObject* future() const { return awaiter_.future(); }
+
+    void run() noexcept override {
+        const sdk::WorkerScope scope;
+        failure_ = scope.context() == nullptr ? "Orthanc has stopped"
+                                              : register_late(scope.context(), pattern_, route_);
+    }
+    void reject(const std::string& reason) noexcept override { failure_ = reason; }
+    std::string describe() const override { return "RegisterRestCallback('" + pattern_ + "')"; }
+    void deliver() override {
+        if (failure_.empty()) {
+            awaiter_.resolve(py::none());
+        } else {
+            awaiter_.fail(py::reinterpret_borrow<py::object>(PyExc_RuntimeError)(failure_));
+        }
+    }
+
+private:
+    sdk::Awaiter awaiter_;
+    std::string pattern_;
+    std::size_t route_;
+    std::string failure_;
+};
+
+py::object register_rest_callback_later(const std::string& pattern, py::object callable) {
+    const auto registry = require_registry();
+    require_outside_handler(pattern);
+    const std::size_t route = add_route(*registry, pattern, std::move(callable));
+    auto operation = std::make_unique<LateRegistration>(pattern, route);
+    const auto future = py::reinterpret_borrow<py::object>(operation->future());
+    sdk::submit("register_rest_callback", std::move(operation));
+    return future;
+}
+
+} // namespace
+
+void add_rest(py::module_& module) {
+    module.def("RegisterRestCallback", &register_rest_callback, py::arg(), py::arg(),
+               py::pos_only());
+    module.def("register_rest_callback", &register_rest_callback_later, py::arg(), py::arg(),
+               py::pos_only());
+    module.attr("_current_output") = py::reinterpret_borrow<py::object>(current_output());
+
+    // A call as the Python half sees it: to name it, to cancel it, to let its thread go.
+    py::class_<RestCall, std::shared_ptr<RestCall>>(module, "_RestCall")
+        .def("describe", &RestCall::describe)
+        .def("abandon", &RestCall::abandon)
+        .def_property_readonly("task", &RestCall::task)
+        .def_property_readonly("is_async", &RestCall::is_async)
+        .def_property_readonly("seconds", &RestCall::seconds)
+        .def_property_readonly("progress", &RestCall::progress)
+        .def_property_readonly("answered", &RestCall::answered)
+        .def_property_readonly("ended", &RestCall::ended)
+        .def_property_readonly("uri", &RestCall::uri)
+        .def_property_readonly("method",
+                               [](const RestCall& call) { return method_name(call.method()); });
+    module.def("_live_rest_calls", &RestCall::live);
+    module.def("_call_of", &call_of);
+    // The same, but only when the request has been answered; tells whether it has.
+    module.def("_finish_answered", [](py::handle output) {
+        const auto call = call_of(output);
+        if (!call || !call->answered()) {
+            return false;
+        }
+        call->finish();
+        return true;
+    });
+    // The handler of this output has ended: its Orthanc thread may go.
+    module.def("_finish", [](py::handle output) {
+        if (const auto call = call_of(output)) {
+            call->finish();
+        }
+    });
+}
+
+} // namespace orthanc_async::callbacks

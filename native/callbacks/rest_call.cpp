@@ -1,0 +1,320 @@
+#include "rest_call.hpp"
+
+#include <list>
+#include <nlohmann/json.hpp>
+
+#include "../runtime/runtime.hpp"
+#include "../sdk/text.hpp"
+
+namespace py = pybind11;
+
+namespace orthanc_async::callbacks {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Registers itself for the life of a call.
+struct LiveCalls {
+    std::mutex mutex; // a leaf
+    std::condition_variable none;
+    std::list<RestCall*> calls;
+};
+
+LiveCalls& live_calls() {
+    static auto* const calls = new LiveCalls; // NOLINT: outlives exit()
+    return *calls;
+}
+
+thread_local RestCall* running_here = nullptr;
+
+// What every request needs, made once per process: the interpreter is never finalised.
+struct FieldNames {
+    PyObject* method = PyUnicode_InternFromString("method");
+    PyObject* groups = PyUnicode_InternFromString("groups");
+    PyObject* get = PyUnicode_InternFromString("get");
+    PyObject* headers = PyUnicode_InternFromString("headers");
+    PyObject* body = PyUnicode_InternFromString("body");
+    PyObject* methods[5] = {nullptr, PyUnicode_InternFromString("GET"),
+                            PyUnicode_InternFromString("POST"), PyUnicode_InternFromString("PUT"),
+                            PyUnicode_InternFromString("DELETE")};
+};
+
+const FieldNames& field_names() {
+    static const FieldNames names;
+    return names;
+}
+
+void set_item(py::dict& target, PyObject* key, const py::object& value) {
+    if (PyDict_SetItem(target.ptr(), key, value.ptr()) != 0) {
+        throw py::error_already_set();
+    }
+}
+
+py::dict text_map(std::uint32_t count, const char* const* keys, const char* const* values) {
+    py::dict map;
+    for (std::uint32_t i = 0; i < count; ++i) {
+        set_item(map, sdk::to_text(keys[i]).ptr(), sdk::to_text(values[i]));
+    }
+    return map;
+}
+
+} // namespace
+
+const char* method_name(OrthancPluginHttpMethod method) {
+    switch (method) {
+    case OrthancPluginHttpMethod_Get:
+        return "GET";
+    case OrthancPluginHttpMethod_Post:
+        return "POST";
+    case OrthancPluginHttpMethod_Put:
+        return "PUT";
+    case OrthancPluginHttpMethod_Delete:
+        return "DELETE";
+    default:
+        return "?";
+    }
+}
+
+std::string error_body(int status, const char* reason, const std::string& message,
+                       OrthancPluginHttpMethod method, const std::string& uri) {
+    const nlohmann::ordered_json body{{"HttpError", reason},
+                                      {"HttpStatus", status},
+                                      {"Message", message},
+                                      {"Method", method_name(method)},
+                                      {"Uri", uri}};
+    return body.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+}
+
+RestCall::RestCall(std::shared_ptr<Registry> registry, std::size_t route, const char* uri,
+                   const OrthancPluginHttpRequest* request)
+    : registry_(std::move(registry)), handler_(*registry_->rest[route]),
+      method_(request->method), uri_(uri), request_(request) {}
+
+RestCall::~RestCall() = default;
+
+OrthancPluginErrorCode RestCall::serve(OrthancPluginContext* context,
+                                       OrthancPluginRestOutput* output) {
+    LiveCalls& live = live_calls();
+    std::list<RestCall*>::iterator position;
+    {
+        const std::lock_guard<std::mutex> lock(live.mutex);
+        position = live.calls.insert(live.calls.end(), this);
+    }
+    auto& runtime = runtime::Runtime::get();
+    std::unique_lock<std::mutex> lock(mutex_);
+    for (;;) {
+        changed_.wait(lock, [&] {
+            return !operations_.empty() || finished_ || (abandoned_ && !reading_);
+        });
+        while (!operations_.empty()) {
+            std::unique_ptr<sdk::OutputOperation> operation = std::move(operations_.front());
+            operations_.pop_front();
+            lock.unlock();
+            operation->run(context, output);
+            if (operation->returns()) {
+                runtime.mailbox.post(std::move(operation));
+            } else {
+                operation.reset();
+            }
+            lock.lock();
+            ++progress_;
+        }
+        if (finished_ || (abandoned_ && !reading_)) {
+            break;
+        }
+    }
+    ended_ = true;
+    request_ = nullptr;
+    std::deque<std::unique_ptr<sdk::OutputOperation>> left;
+    left.swap(operations_);
+    lock.unlock();
+    for (auto& operation : left) {
+        operation->drop();
+        if (operation->returns()) {
+            runtime.mailbox.post(std::move(operation));
+        }
+    }
+    {
+        const std::lock_guard<std::mutex> registry_lock(live.mutex);
+        live.calls.erase(position);
+        if (live.calls.empty()) {
+            live.none.notify_all();
+        }
+    }
+    if (!answered_.exchange(true)) {
+        const std::string body =
+            error_body(503, "Service Unavailable", "Orthanc is stopping", method_, uri_);
+        sdk::send_status(503, body, "application/json")->run(context, output);
+    }
+    return OrthancPluginErrorCode_Success;
+}
+
+bool RestCall::begin() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    reading_ = !abandoned_ && !ended_;
+    return reading_;
+}
+
+void RestCall::request_is_read() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    reading_ = false;
+    if (abandoned_) {
+        changed_.notify_one();
+    }
+}
+
+py::dict RestCall::request_fields() const {
+    const FieldNames& names = field_names();
+    const OrthancPluginHttpRequest& request = *request_;
+    py::dict fields;
+    set_item(fields, names.method,
+             py::reinterpret_borrow<py::object>(names.methods[static_cast<int>(method_)]));
+    py::tuple groups(request.groupsCount);
+    for (std::uint32_t i = 0; i < request.groupsCount; ++i) {
+        groups[i] = sdk::to_text(request.groups[i]);
+    }
+    set_item(fields, names.groups, groups);
+    if (method_ == OrthancPluginHttpMethod_Get) {
+        set_item(fields, names.get,
+                 text_map(request.getCount, request.getKeys, request.getValues));
+    }
+    set_item(fields, names.headers,
+             text_map(request.headersCount, request.headersKeys, request.headersValues));
+    if (method_ == OrthancPluginHttpMethod_Post || method_ == OrthancPluginHttpMethod_Put) {
+        set_item(fields, names.body,
+                 py::bytes(static_cast<const char*>(request.body), request.bodySize));
+    }
+    return fields;
+}
+
+void RestCall::start() {
+    if (!begin()) {
+        return;
+    }
+    const auto self = shared_from_this();
+    py::object output;
+    try {
+        py::dict fields;
+        try {
+            output = sdk::make_rest_output(self);
+            fields = request_fields();
+        } catch (...) {
+            request_is_read();
+            throw;
+        }
+        request_is_read();
+        const py::object uri = sdk::to_text(uri_.c_str());
+        PyObject* arguments[] = {output.ptr(), uri.ptr()};
+        RestCall* const outer = running_here;
+        running_here = handler_.is_async ? outer : this;
+        PyObject* const raw =
+            PyObject_VectorcallDict(handler_.callable.ptr(), arguments, 2, fields.ptr());
+        running_here = outer;
+        if (raw == nullptr) {
+            throw py::error_already_set();
+        }
+        const auto result = py::reinterpret_steal<py::object>(raw);
+        if (handler_.is_async) {
+            const py::object task = runtime::start_task(registry_->host.serve(output, result));
+            keep_task(task);
+            return;
+        }
+        if (!answered_) {
+            registry_->host.report(output, py::none());
+        }
+    } catch (py::error_already_set& error) {
+        try {
+            if (output) {
+                registry_->host.report(output, error.value());
+            }
+        } catch (py::error_already_set& again) {
+            again.discard_as_unraisable("reporting an error of a REST handler");
+        }
+    }
+    finish();
+}
+
+void RestCall::keep_task(const py::object& task) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!finished_) { // an eager task may have ended already
+        task_ = py::object(task).release().ptr();
+    }
+}
+
+void RestCall::finish() {
+    PyObject* task = nullptr;
+    {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        finished_ = true;
+        task = std::exchange(task_, nullptr);
+        changed_.notify_one();
+    }
+    Py_XDECREF(task);
+}
+
+void RestCall::abandon() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    abandoned_ = true;
+    changed_.notify_one();
+}
+
+bool RestCall::perform(std::unique_ptr<sdk::OutputOperation>& operation) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (ended_ || finished_ || abandoned_) {
+        return false;
+    }
+    operations_.push_back(std::move(operation));
+    changed_.notify_one();
+    return true;
+}
+
+std::string RestCall::describe() const {
+    return handler_.name + ", " + method_name(method_) + " " + uri_;
+}
+
+bool RestCall::claim_answer() {
+    return !answered_.exchange(true);
+}
+
+bool RestCall::ended() const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return ended_;
+}
+
+double RestCall::seconds() const {
+    return std::chrono::duration<double>(Clock::now() - since_).count();
+}
+
+py::object RestCall::task() const {
+    return task_ == nullptr ? py::none() : py::reinterpret_borrow<py::object>(task_);
+}
+
+std::vector<std::shared_ptr<RestCall>> RestCall::live() {
+    LiveCalls& live = live_calls();
+    const std::lock_guard<std::mutex> lock(live.mutex);
+    std::vector<std::shared_ptr<RestCall>> calls;
+    calls.reserve(live.calls.size());
+    for (RestCall* call : live.calls) {
+        calls.push_back(call->shared_from_this());
+    }
+    return calls;
+}
+
+std::size_t RestCall::live_count() {
+    LiveCalls& live = live_calls();
+    const std::lock_guard<std::mutex> lock(live.mutex);
+    return live.calls.size();
+}
+
+bool RestCall::wait_none(Clock::time_point deadline) {
+    LiveCalls& live = live_calls();
+    std::unique_lock<std::mutex> lock(live.mutex);
+    return live.none.wait_until(lock, deadline, [&] { return live.calls.empty(); });
+}
+
+RestCall* RestCall::on_this_thread() {
+    return running_here;
+}
+
+} // namespace orthanc_async::callbacks

@@ -1,0 +1,96 @@
+// One REST request, from the Orthanc thread that waits for it to the handler that answers it.
+#pragma once
+
+#include <orthanc/OrthancCPlugin.h>
+#include <pybind11/pybind11.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "../sdk/rest_output.hpp"
+#include "registry.hpp"
+
+namespace orthanc_async::callbacks {
+
+const char* method_name(OrthancPluginHttpMethod method);
+
+// The same short JSON that the Python half writes. GIL: any.
+std::string error_body(int status, const char* reason, const std::string& message,
+                       OrthancPluginHttpMethod method, const std::string& uri);
+
+class RestCall final : public sdk::OutputTarget, public std::enable_shared_from_this<RestCall> {
+public:
+    RestCall(std::shared_ptr<Registry> registry, std::size_t route, const char* uri,
+             const OrthancPluginHttpRequest* request);
+    ~RestCall() override;
+    RestCall(const RestCall&) = delete;
+    RestCall& operator=(const RestCall&) = delete;
+
+    // Thread: Orthanc's. GIL: not held. Carries out what the handler asks for, until it has ended
+    // or has been abandoned.
+    OrthancPluginErrorCode serve(OrthancPluginContext* context, OrthancPluginRestOutput* output);
+
+    // Runs the handler. Thread: owner (async) or one of the handlers' pool (def). GIL: held.
+    void start();
+
+    // The handler has ended. Thread: any. GIL: held.
+    void finish();
+
+    // Lets the waiting thread go with a 503, whatever the handler does. Thread: any. GIL: any.
+    void abandon();
+
+    // OutputTarget
+    bool perform(std::unique_ptr<sdk::OutputOperation>& operation) override;
+    std::string describe() const override;
+    bool claim_answer() override;
+
+    bool answered() const { return answered_; }
+    bool ended() const;
+    bool is_async() const { return handler_.is_async; }
+    std::size_t progress() const { return progress_; }
+    double seconds() const; // since the call came
+    const std::string& uri() const { return uri_; }
+    OrthancPluginHttpMethod method() const { return method_; }
+    pybind11::object task() const; // None before it exists. GIL: held
+
+    // Every call between its arrival and its end, oldest first. Thread: any.
+    static std::vector<std::shared_ptr<RestCall>> live();
+    static std::size_t live_count();
+    // Waits until no call is live. GIL: not held.
+    static bool wait_none(std::chrono::steady_clock::time_point deadline);
+
+    // The call whose plain handler runs on this thread.
+    static RestCall* on_this_thread();
+
+private:
+    bool begin();           // false when abandoned before the request could be read
+    void request_is_read(); // the waiting thread may leave from here on
+    pybind11::dict request_fields() const;
+    void keep_task(const pybind11::object& task);
+
+    const std::shared_ptr<Registry> registry_; // its handlers, under the GIL
+    const Handler& handler_;
+    const OrthancPluginHttpMethod method_;
+    const std::string uri_;
+    const OrthancPluginHttpRequest* request_; // valid while the waiting thread waits
+    const std::chrono::steady_clock::time_point since_ = std::chrono::steady_clock::now();
+    std::atomic<bool> answered_{false};
+    std::atomic<std::size_t> progress_{0};
+    PyObject* task_ = nullptr; // owned; only touched under the GIL
+
+    mutable std::mutex mutex_; // a leaf
+    std::condition_variable changed_;
+    std::deque<std::unique_ptr<sdk::OutputOperation>> operations_;
+    bool reading_ = false;
+    bool finished_ = false;
+    bool abandoned_ = false;
+    bool ended_ = false;
+};
+
+} // namespace orthanc_async::callbacks

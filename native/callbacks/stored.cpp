@@ -1,0 +1,128 @@
+#include "stored.hpp"
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "../runtime/runtime.hpp"
+#include "../sdk/call_scope.hpp"
+#include "../sdk/dicom_instance.hpp"
+#include "../sdk/server.hpp"
+#include "../sdk/text.hpp"
+#include "registry.hpp"
+
+namespace py = pybind11;
+
+namespace orthanc_async::callbacks {
+
+namespace {
+
+// Thread: owner. The core holds its lock for stored instances while it waits for no one here.
+class StoredMessage final : public runtime::Message {
+public:
+    explicit StoredMessage(std::shared_ptr<const sdk::InstanceSnapshot> snapshot)
+        : snapshot_(std::move(snapshot)) {}
+
+    void deliver() override {
+        const auto registry = Registry::current();
+        if (!registry) {
+            return;
+        }
+        try {
+            py::list handlers;
+            for (const auto& handler : registry->stored) {
+                if (handler->is_async) {
+                    handlers.append(py::make_tuple(handler->callable, handler->name));
+                }
+            }
+            registry->host.stored(handlers, sdk::make_instance_snapshot(snapshot_),
+                                  sdk::to_text(snapshot_->id.c_str()));
+        } catch (py::error_already_set& error) {
+            error.discard_as_unraisable("a stored-instance event");
+        }
+    }
+
+private:
+    std::shared_ptr<const sdk::InstanceSnapshot> snapshot_;
+};
+
+// Thread: Orthanc's own, which may hold core locks that are recursive for this thread only: a plain
+// handler that stores again relies on running right here. GIL: taken and given back.
+void call_plain(const Registry& registry, const OrthancPluginDicomInstance* instance,
+                const char* id) {
+    const auto borrowed =
+        std::make_shared<sdk::BorrowedInstance>(instance, "instance " + std::string(id));
+    const PyGILState_STATE state = PyGILState_Ensure();
+    try {
+        const py::object dicom = sdk::make_borrowed_instance(borrowed);
+        const py::object name = sdk::to_text(id);
+        for (std::size_t i = 0; i < registry.stored.size(); ++i) {
+            const Handler& handler = *registry.stored[i];
+            if (!handler.is_async) {
+                registry.host.plain_stored(handler.callable, handler.name, dicom, name);
+            }
+        }
+    } catch (py::error_already_set& error) {
+        error.discard_as_unraisable("a stored-instance handler");
+    }
+    PyGILState_Release(state);
+    borrowed->end();
+}
+
+OrthancPluginErrorCode on_stored(const OrthancPluginDicomInstance* instance,
+                                 const char* id) noexcept {
+    const sdk::InsideCallback inside;
+    sdk::Server& server = sdk::Server::get();
+    try {
+        const auto registry = Registry::current();
+        auto& runtime = runtime::Runtime::get();
+        if (!registry || runtime.gate.state() == runtime::Gate::State::Closed) {
+            server.log_warning(("instance " + std::string(id) +
+                                " was stored while Orthanc stops: no handler has seen it")
+                                   .c_str());
+            return OrthancPluginErrorCode_Success;
+        }
+        if (registry->async_stored > 0) {
+            if (OrthancPluginContext* const context = server.enter()) {
+                auto snapshot = sdk::InstanceSnapshot::take(context, instance, id);
+                server.leave();
+                runtime.mailbox.post(std::make_unique<StoredMessage>(std::move(snapshot)));
+            }
+        }
+        if (registry->plain_stored > 0) {
+            call_plain(*registry, instance, id);
+        }
+        return OrthancPluginErrorCode_Success;
+    } catch (const std::exception& error) {
+        server.log_error(error.what());
+        return OrthancPluginErrorCode_Plugin;
+    }
+}
+
+void register_on_stored(py::object callable) {
+    constexpr const char* name = "RegisterOnStoredInstanceCallback";
+    const auto registry = Registry::current();
+    if (!registry) {
+        throw std::runtime_error("orthanc." + std::string(name) +
+                                 "() was called after Orthanc has stopped");
+    }
+    auto handler =
+        std::make_unique<Handler>(registry->make_handler(std::move(callable), "stored instance"));
+    const bool is_async = handler->is_async;
+    registry->stored.push_back(std::move(handler));
+    ++(is_async ? registry->async_stored : registry->plain_stored);
+    if (!registry->stored_natively.exchange(true)) {
+        const sdk::CallScope scope(name, name, sdk::Kind::Pure);
+        const py::gil_scoped_release release;
+        OrthancPluginRegisterOnStoredInstanceCallback(scope.context(), on_stored);
+    }
+}
+
+} // namespace
+
+void add_stored(py::module_& module) {
+    module.def("RegisterOnStoredInstanceCallback", &register_on_stored, py::arg(),
+               py::pos_only());
+}
+
+} // namespace orthanc_async::callbacks

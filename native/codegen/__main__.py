@@ -1,0 +1,50 @@
+"""Generate the Python form of the Orthanc SDK from the installed C header."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from orthanc_codegen.errors import CodegenError
+from orthanc_codegen.reader import read_header
+from orthanc_codegen.render import output_names, render
+from orthanc_codegen.shapes import build_sdk
+
+
+def main() -> int:
+    """Read the header and write the generated files.
+
+    Returns:
+        0, or 1 after a message about a header that cannot be understood.
+
+    """
+    parser = argparse.ArgumentParser(prog="codegen", description=__doc__)
+    parser.add_argument("--header", type=Path, help="the installed OrthancCPlugin.h")
+    parser.add_argument("--output", type=Path, help="folder for the generated files")
+    parser.add_argument(
+        "--list-outputs",
+        action="store_true",
+        help="print the names of the generated files, relative to --output, and stop",
+    )
+    options = parser.parse_args()
+    if options.list_outputs:
+        sys.stdout.write("".join(f"{name}\n" for name in output_names()))
+        return 0
+    if options.header is None or options.output is None:
+        parser.error("--header and --output are needed")
+    try:
+        files = render(build_sdk(read_header(options.header)))
+    except CodegenError as error:
+        sys.stderr.write(f"codegen: {error}\n")
+        return 1
+    for name, text in files.items():
+        path = options.output / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Always written: the build compares the times of files with the header's.
+        path.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""What is bound: one operation a function, with the C++ and the Python side of each argument."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .naming import snake_case
+
+if TYPE_CHECKING:
+    from .model import Documentation, Enumeration
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument that Python passes."""
+
+    name: str
+    cpp_type: str
+    python_type: str
+    documentation: str
+    parse: str = ""  # further C++ arguments of parse()
+    hidden: bool = False  # passwords stay out of messages
+
+
+@dataclass(frozen=True)
+class Output:
+    """One member that takes what the SDK hands out."""
+
+    name: str
+    cpp_type: str
+    initial: str = ""  # arguments of its constructor
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One function or method of the SDK as Python sees it."""
+
+    name: str
+    class_name: str  # empty: a function of the module
+    self_type: str  # C++ type of the object, without the star
+    arguments: tuple[Argument, ...]
+    outputs: tuple[Output, ...]
+    statement: str  # C++ of run()
+    result: str  # C++ of result()
+    python_result: str
+    documentation: Documentation
+    pure: bool
+    since: str = ""
+    hand_written: bool = False  # the C++ structure is in native/sdk/structures.hpp
+
+    @property
+    def awaitable(self) -> str:
+        """The name of the awaitable twin."""
+        return snake_case(self.name)
+
+    @property
+    def op_name(self) -> str:
+        """The name of the C++ structure."""
+        return self.name
+
+    @property
+    def full_name(self) -> str:
+        """The name in messages: Image.DrawText."""
+        return f"{self.class_name}.{self.name}" if self.class_name else self.name
+
+    @property
+    def full_awaitable(self) -> str:
+        """The awaitable twin's name in messages."""
+        return f"{self.class_name}.{self.awaitable}" if self.class_name else self.awaitable
+
+
+@dataclass(frozen=True)
+class HandleClass:
+    """A class whose objects wrap a pointer of the SDK."""
+
+    name: str
+    free: str  # the SDK's function, without prefix; empty for what is always borrowed
+    operations: tuple[Operation, ...]
+    hand_written: bool
+
+
+@dataclass(frozen=True)
+class Sdk:
+    """Everything that is rendered."""
+
+    version: str
+    enumerations: tuple[Enumeration, ...]
+    functions: tuple[Operation, ...]
+    classes: tuple[HandleClass, ...]
+    hand_written: tuple[str, ...]  # header functions
+    excluded: dict[str, str]  # header functions, with the reason

@@ -1,0 +1,335 @@
+"""Recognises the shapes of C functions; the one place that knows the SDK's conventions."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+
+from . import tables
+from .errors import CodegenError
+from .model import Documentation, Function, Header, Parameter
+from .naming import PREFIX
+from .operations import Argument, HandleClass, Operation, Output, Sdk
+
+_INTEGERS = {
+    "int": "std::int32_t",
+    "int32_t": "std::int32_t",
+    "int64_t": "std::int64_t",
+    "uint8_t": "std::uint8_t",
+    "uint16_t": "std::uint16_t",
+    "uint32_t": "std::uint32_t",
+    "uint64_t": "std::uint64_t",
+}
+_BUFFERS = {
+    f"{PREFIX}MemoryBuffer*": "MemoryBufferResult",
+    f"{PREFIX}MemoryBuffer64*": "MemoryBuffer64Result",
+}
+_POINTER = re.compile(rf"^(const )?{PREFIX}(\w+)\*$")
+_SIZE = re.compile(r"size$", re.IGNORECASE)
+_COUNT = re.compile(r"count$", re.IGNORECASE)
+_PIXELS = ("format", "width", "height", "pitch")
+_ANSWER = ("answerBody", "answerHeaders", "httpStatus")
+_SECRET = re.compile(r"password", re.IGNORECASE)
+# Where the header forgets to say that NULL is allowed.
+_NULLABLE = frozenset(
+    {
+        ("CreateDicom", "pixelData"),
+        ("CreateDicom2", "pixelData"),
+        ("CreateDicom2", "privateCreator"),
+    }
+)
+# Where the header forgets to say that NULL is a proper answer.
+_MAY_BE_NULL = frozenset({"GetInstanceMetadata", "GetPeerUserProperty"})
+_BYTES = "Data"
+
+
+@dataclass
+class _Builder:
+    """Collects an operation while its parameters are read from left to right."""
+
+    header: Header
+    function: Function
+    enumerations: frozenset[str]
+    class_name: str = ""
+    self_type: str = ""
+    arguments: list[Argument] = field(default_factory=list)
+    outputs: list[Output] = field(default_factory=list)
+    # The C++ members carry an underscore: an argument may be called `name`.
+    call: list[str] = field(default_factory=lambda: ["context"])
+
+    def fail(self, what: str) -> CodegenError:
+        return CodegenError(
+            f"{PREFIX}{self.function.name}(): {what} is a shape the generator does not know; "
+            "teach it in shapes.py, or name the function in tables.py with the reason"
+        )
+
+    def doc(self, name: str) -> str:
+        return self.function.documentation.parameters.get(name, "")
+
+    def nullable(self, parameter: Parameter) -> bool:
+        return (
+            "NULL" in self.doc(parameter.name) or (self.function.name, parameter.name) in _NULLABLE
+        )
+
+    def add(self, parameter: Parameter, cpp: str, python: str, parse: str = "") -> None:
+        self.arguments.append(
+            Argument(
+                parameter.name,
+                cpp,
+                python,
+                self.doc(parameter.name),
+                parse,
+                bool(_SECRET.search(parameter.name)),
+            )
+        )
+
+    def parameters(self) -> None:
+        rest = list(self.function.parameters)
+        while rest:
+            del rest[: self.take(rest)]
+
+    def take(self, rest: list[Parameter]) -> int:
+        """Bind the parameters at the front and return how many they were."""
+        first = rest[0]
+        types = [item.type for item in rest[:3]]
+        if first.is_callback:
+            raise self.fail(f"callback '{first.name}'")
+        if first.type in _BUFFERS:
+            self.outputs.append(Output(first.name, _BUFFERS[first.type]))
+            self.call.append(f"{first.name}_.out(context)")
+        elif first.type == "uint8_t*":
+            self.outputs.append(Output(first.name, "FlagResult"))
+            self.call.append(f"{first.name}_.out()")
+        elif first.type.endswith("*") and first.type[:-1] in _INTEGERS:
+            cpp = f"NumberResult<{_INTEGERS[first.type[:-1]]}>"
+            self.outputs.append(Output(first.name, cpp))
+            self.call.append(f"{first.name}_.out()")
+        elif _COUNT.search(first.name) and types[1:] == ["const char*const*"] * 2:
+            return self.take_headers(first)
+        elif first.type == "const void*":
+            return self.take_bytes(rest)
+        else:
+            self.take_value(first)
+        return 1
+
+    def take_headers(self, count: Parameter) -> int:
+        name = _COUNT.sub("", count.name)
+        self.arguments.append(
+            Argument(name, "HeadersArgument", "dict[str, str] | None", "HTTP headers, or None.")
+        )
+        self.call += [f"{name}_.count()", f"{name}_.keys()", f"{name}_.values()"]
+        return 3
+
+    def take_bytes(self, rest: list[Parameter]) -> int:
+        data = rest[0]
+        if len(rest) > 1 and rest[1].type in _INTEGERS and _SIZE.search(rest[1].name):
+            cpp = _INTEGERS[rest[1].type]
+            self.add(data, "BytesArgument", _BYTES, f"std::numeric_limits<{cpp}>::max()")
+            self.call += [f"{data.name}_.data()", f"{data.name}_.size<{cpp}>()"]
+            return 2
+        names = tuple(item.name for item in self.arguments)
+        if names[-4:] == _PIXELS:
+            parse = ", ".join(f"{name}_.get()" for name in _PIXELS)
+            self.add(data, "PixelsArgument", _BYTES, parse)
+            self.call.append(f"{data.name}_.data()")
+            return 1
+        raise self.fail(f"memory '{data.name}' without a size")
+
+    def take_value(self, item: Parameter) -> None:
+        match = _POINTER.match(item.type)
+        bare = item.type.removeprefix(PREFIX)
+        call = f"{item.name}_.get()"
+        if item.type == "const char*":
+            if self.nullable(item):
+                self.add(item, "OptionalStringArgument", "str | None")
+            else:
+                self.add(item, "StringArgument", "str")
+        elif item.type in _INTEGERS:
+            self.add(item, f"NumberArgument<{_INTEGERS[item.type]}>", "int")
+        elif item.type in ("float", "double"):
+            self.add(item, f"NumberArgument<{item.type}>", "float")
+        elif bare in self.enumerations:
+            self.add(item, f"EnumArgument<{item.type}>", f"{bare} | int")
+        elif match and match[2] in self.header.handles:
+            if not self.arguments and not self.class_name:
+                self.class_name = match[2]
+                self.self_type = item.type[:-1]
+                call = "self"
+            elif self.nullable(item):
+                cpp = f"OptionalHandleArgument<{PREFIX}{match[2]}>"
+                self.add(item, cpp, f"{match[2]} | None")
+            else:
+                self.add(item, f"HandleArgument<{PREFIX}{match[2]}>", match[2])
+        else:
+            raise self.fail(f"argument '{item.name}' of type {item.type}")
+        self.call.append(call)
+
+    def finish(self) -> Operation:
+        statement, python, result = self.results()
+        name = self.function.name
+        return Operation(
+            name=name,
+            class_name=self.class_name,
+            self_type=self.self_type,
+            arguments=tuple(self.arguments),
+            outputs=tuple(self.outputs),
+            statement=statement,
+            result=result,
+            python_result=python,
+            documentation=self.function.documentation,
+            pure=name in tables.PURE,
+            since=self.function.since,
+        )
+
+    def results(self) -> tuple[str, str, str]:
+        call = f"{PREFIX}{self.function.name}({', '.join(self.call)})"
+        returns = self.function.returns
+        if returns == f"{PREFIX}ErrorCode":
+            return f"return {call};", *self.from_outputs()
+        if self.outputs:
+            raise self.fail(f"results beside a return value of type {returns}")
+        if returns == "void":
+            return f"{call};\nreturn OrthancPluginErrorCode_Success;", "None", "py::none()"
+        bare = returns.removeprefix(PREFIX)
+        match = _POINTER.match(returns)
+        value, initial = call, ""
+        if returns == "char*":
+            cpp, python, value = "StringResult", "str", f"context, {call}"
+        elif returns == "const char*":
+            text = self.function.documentation.returns
+            optional = "NULL" in text or self.function.name in _MAY_BE_NULL
+            cpp, python = "BorrowedStringResult", "str | None" if optional else "str"
+        elif returns in _INTEGERS:
+            cpp, python = f"NumberResult<{_INTEGERS[returns]}>", "int"
+        elif bare in self.enumerations:
+            cpp, python, initial = f"EnumResult<{returns}>", bare, f'"{bare}"'
+        elif match and match[2] in self.header.handles and not match[1]:
+            cpp, python = f"HandleResult<{PREFIX}{match[2]}>", match[2]
+        else:
+            raise self.fail(f"return type {returns}")
+        self.outputs.append(Output("outcome", cpp, initial))
+        return f"return outcome_.set({value});", python, "outcome_.take()"
+
+    def from_outputs(self) -> tuple[str, str]:
+        names = tuple(item.name for item in self.outputs)
+        types = tuple(item.cpp_type for item in self.outputs)
+        if not names:
+            return "None", "py::none()"
+        if names == _ANSWER:
+            result = f"http_answer({', '.join(f'{name}_' for name in names)})"
+            return "tuple[int, dict[str, str], bytes]", result
+        if len(names) == 1:
+            python = "bytes" if types[0] in _BUFFERS.values() else "int"
+            if types[0] == "FlagResult":
+                python = "bool"
+            return python, f"{names[0]}_.take()"
+        if types == ("FlagResult", "MemoryBufferResult"):
+            flag, target = names
+            return "bytes | None", f"{flag}_.get() ? {target}_.take() : py::object(py::none())"
+        raise self.fail(f"results {', '.join(names)}")
+
+
+def _by_hand(operation: Operation) -> Operation:
+    python = {
+        "GetImageBuffer": "bytes",
+        "GetInstanceData": "bytes",
+        "LookupDictionary": "dict[str, int]",
+    }[operation.name]
+    return replace(operation, python_result=python, hand_written=True)
+
+
+def _create_image_from_buffer(header: Header) -> list[Operation]:
+    """Describe the one function of the official plugin that the header does not have."""
+    found = [item for item in header.functions if item.name == "CompressPngImage"]
+    if not found:
+        return []
+    function = found[0]
+    parameters = function.documentation.parameters
+    documentation = Documentation(
+        brief="Create an image from pixels.",
+        details="The pixels are copied.",
+        parameters={name: parameters.get(name, "") for name in (*_PIXELS, "buffer")},
+        returns="The new image.",
+    )
+    builder = _Builder(
+        header,
+        replace(
+            function,
+            name="CreateImageFromBuffer",
+            returns=f"{PREFIX}Image*",
+            parameters=function.parameters[1:],
+            documentation=documentation,
+        ),
+        frozenset(item.name for item in header.enumerations),
+    )
+    builder.parameters()
+    return [replace(builder.finish(), hand_written=True)]
+
+
+def _operation(header: Header, function: Function, enumerations: frozenset[str]) -> Operation:
+    by_hand = function.name in tables.HAND_WRITTEN_OPERATIONS
+    if by_hand:
+        # Its pointers mean what the header's types do not tell: only the inputs are read.
+        outputs = {f"{PREFIX}DictionaryEntry*"}
+        inputs = tuple(item for item in function.parameters if item.type not in outputs)
+        function = replace(function, parameters=inputs, returns="void")
+    builder = _Builder(header, function, enumerations)
+    builder.parameters()
+    operation = builder.finish()
+    return _by_hand(operation) if by_hand else operation
+
+
+def _excluded(header: Header, function: Function) -> str:
+    """Return why a function is left out, or an empty string."""
+    if function.name in tables.EXCLUDED:
+        return tables.EXCLUDED[function.name]
+    pointers = (_POINTER.match(item.type) for item in function.parameters)
+    handle = next((item[2] for item in pointers if item and item[2] in header.handles), "")
+    return tables.EXCLUDED_CLASSES.get(handle, "")
+
+
+def _classes(header: Header, operations: list[Operation]) -> tuple[HandleClass, ...]:
+    functions = {item.name for item in header.functions}
+    classes = []
+    used = {item.class_name for item in operations} | {item.python_result for item in operations}
+    for name in sorted(header.handles & used):
+        free = f"Free{name}" if f"Free{name}" in functions else ""
+        methods = tuple(item for item in operations if item.class_name == name)
+        by_hand = name in tables.HAND_WRITTEN_CLASSES
+        if not free and not by_hand:
+            msg = (
+                f"{PREFIX}{name} has no function that frees it: name it in tables.py, among "
+                "EXCLUDED_CLASSES or HAND_WRITTEN_CLASSES"
+            )
+            raise CodegenError(msg)
+        classes.append(HandleClass(name, free, methods, by_hand))
+    return tuple(classes)
+
+
+def build_sdk(header: Header) -> Sdk:
+    """Turn a header into operations.
+
+    Raises:
+        CodegenError: A function has a shape that is not known; its name is in the text.
+
+    """
+    enumerations = frozenset(item.name for item in header.enumerations)
+    operations: list[Operation] = []
+    excluded: dict[str, str] = {}
+    hand_written: list[str] = []
+    for function in header.functions:
+        if function.name in tables.HAND_WRITTEN:
+            hand_written.append(function.name)
+        elif reason := _excluded(header, function):
+            excluded[function.name] = reason
+        else:
+            operations.append(_operation(header, function, enumerations))
+    operations += _create_image_from_buffer(header)
+    return Sdk(
+        version=header.version,
+        enumerations=header.enumerations,
+        functions=tuple(item for item in operations if not item.class_name),
+        classes=_classes(header, operations),
+        hand_written=tuple(hand_written),
+        excluded=excluded,
+    )

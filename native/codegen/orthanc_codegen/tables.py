@@ -1,0 +1,209 @@
+"""What the generator is told about single functions; everything else it sees in the header.
+
+Generated, hand-written and excluded functions together are all functions of the header.
+"""
+
+from __future__ import annotations
+
+# Bound by hand in native/callbacks and native/sdk.
+HAND_WRITTEN = {
+    "RegisterRestCallback": "callback: REST",
+    "RegisterOnChangeCallback": "callback: changes",
+    "RegisterOnStoredInstanceCallback": "callback: stored instances",
+    "SendHttpStatus": "takes two or three arguments, as the official plugin's versions did",
+}
+
+# Of these, what is a function of the module; the others are methods.
+HAND_WRITTEN_FUNCTIONS = (
+    "RegisterRestCallback",
+    "RegisterOnChangeCallback",
+    "RegisterOnStoredInstanceCallback",
+)
+
+_CALLBACK = "callback, not yet bound"
+_AUTOMATIC = "called when the Python object goes away"
+_OUTPUTS = "several results, not yet bound"
+
+EXCLUDED = {
+    "RegisterRestCallbackNoLock": "RegisterRestCallback takes no lock either",
+    "RegisterStorageArea": _CALLBACK,
+    "RegisterStorageArea2": _CALLBACK,
+    "RegisterStorageArea3": _CALLBACK,
+    "RegisterWorklistCallback": _CALLBACK,
+    "RegisterWorklistCallback2": _CALLBACK,
+    "RegisterDecodeImageCallback": _CALLBACK,
+    "RegisterIncomingHttpRequestFilter": _CALLBACK,
+    "RegisterIncomingHttpRequestFilter2": _CALLBACK,
+    "RegisterFindCallback": _CALLBACK,
+    "RegisterFindCallback2": _CALLBACK,
+    "RegisterMoveCallback": _CALLBACK,
+    "RegisterMoveCallback2": _CALLBACK,
+    "RegisterJobsUnserializer": _CALLBACK,
+    "RegisterRefreshMetricsCallback": _CALLBACK,
+    "RegisterChunkedRestCallback": _CALLBACK,
+    "RegisterStorageCommitmentScpCallback": _CALLBACK,
+    "RegisterStorageCommitmentScpCallback2": _CALLBACK,
+    "RegisterIncomingDicomInstanceFilter": _CALLBACK,
+    "RegisterIncomingCStoreInstanceFilter": _CALLBACK,
+    "RegisterReceivedInstanceCallback": _CALLBACK,
+    "RegisterTranscoderCallback": _CALLBACK,
+    "RegisterWebDavCollection": _CALLBACK,
+    "RegisterHttpAuthentication": _CALLBACK,
+    "RegisterAuditLogHandler": _CALLBACK,
+    "RegisterDatabaseBackendV4": "database back-ends are written in C++",
+    "CreateJob": _CALLBACK,
+    "CreateJob2": _CALLBACK,
+    "ChunkedHttpClient": _CALLBACK,
+    "EncodeDicomWebJson": _CALLBACK,
+    "EncodeDicomWebXml": _CALLBACK,
+    "EncodeDicomWebJson2": _CALLBACK,
+    "EncodeDicomWebXml2": _CALLBACK,
+    "GetInstanceDicomWebJson": _CALLBACK,
+    "GetInstanceDicomWebXml": _CALLBACK,
+    "FreeString": _AUTOMATIC,
+    "FreeMemoryBuffer": _AUTOMATIC,
+    "FreeMemoryBuffer64": _AUTOMATIC,
+    "FreeImage": _AUTOMATIC,
+    "FreeFindMatcher": _AUTOMATIC,
+    "FreePeers": _AUTOMATIC,
+    "FreeJob": _AUTOMATIC,
+    "FreeDicomInstance": _AUTOMATIC,
+    "FreeKeysValuesIterator": _AUTOMATIC,
+    "CreateImageAccessor": "shares memory with its caller; CreateImageFromBuffer copies it",
+    "AdoptDicomInstance": _OUTPUTS,
+    "ReserveQueueValue": _OUTPUTS,
+    "GetFindQueryTag": "replaced by GetFindQueryTagGroup and GetFindQueryTagElement",
+}
+
+# Objects that only callbacks hand out which are not yet bound; so are all their methods.
+EXCLUDED_CLASSES = {
+    "DicomConnection": _CALLBACK,
+    "DicomWebNode": _CALLBACK,
+    "FindAnswers": _CALLBACK,
+    "FindQuery": _CALLBACK,
+    "Job": _CALLBACK,
+    "ServerChunkedRequestReader": _CALLBACK,
+    "StorageArea": _CALLBACK,
+    "WorklistAnswers": _CALLBACK,
+    "WorklistQuery": _CALLBACK,
+}
+
+# Operations in native/sdk/structures.hpp, written by hand because the header does not tell what
+# their pointers mean.
+HAND_WRITTEN_OPERATIONS = ("GetImageBuffer", "GetInstanceData", "LookupDictionary")
+
+# Classes whose Python type is written by hand, with strategies of their own for each operation.
+HAND_WRITTEN_CLASSES = ("DicomInstance", "RestOutput")
+
+_MEMORY = "works in memory that the caller owns"
+_LOG = "writes a line"
+_CONSTANT = "reads what never changes while Orthanc runs"
+_ANSWER = "handed to the Orthanc thread that waits"
+_PARSED = "reads a DICOM file that is in memory"
+
+# Allowed on the running event loop: no core lock that a handler's caller may hold, no input and
+# output. Every other function is refused there, with the name of its awaitable twin.
+PURE = {
+    "AutodetectMimeType": _CONSTANT,
+    "BufferCompression": _MEMORY,
+    "CheckVersion": _CONSTANT,
+    "CheckVersionAdvanced": _CONSTANT,
+    "ClearCurrentThreadName": _MEMORY,
+    "CompressJpegImage": _MEMORY,
+    "CompressPngImage": _MEMORY,
+    "ComputeMd5": _MEMORY,
+    "ComputeSha1": _MEMORY,
+    "ConvertPixelFormat": _MEMORY,
+    "CreateDicomInstance": _MEMORY,
+    "CreateFindMatcher": _PARSED,
+    "CreateImage": _MEMORY,
+    "CreateImageFromBuffer": _MEMORY,
+    "CreateMemoryBuffer": _MEMORY,
+    "CreateMemoryBuffer64": _MEMORY,
+    "DicomBufferToJson": _PARSED,
+    "DrawText": _MEMORY,
+    "FindMatcherIsMatch": _PARSED,
+    "GenerateUuid": _MEMORY,
+    "GetConfiguration": "the configuration's lock is held only while it is read or replaced",
+    "GetConfigurationPath": _CONSTANT,
+    "GetErrorDescription": _CONSTANT,
+    "GetExpectedDatabaseVersion": _CONSTANT,
+    "GetFontName": _CONSTANT,
+    "GetFontSize": _CONSTANT,
+    "GetFontsCount": _CONSTANT,
+    "GetImageBuffer": _MEMORY,
+    "GetImageHeight": _MEMORY,
+    "GetImagePitch": _MEMORY,
+    "GetImagePixelFormat": _MEMORY,
+    "GetImageWidth": _MEMORY,
+    "GetInstanceAdvancedJson": _PARSED,
+    "GetInstanceCalledAet": _MEMORY,
+    "GetInstanceData": _MEMORY,
+    "GetInstanceFramesCount": _PARSED,
+    "GetInstanceJson": _PARSED,
+    "GetInstanceMetadata": _MEMORY,
+    "GetInstanceOrigin": _MEMORY,
+    "GetInstanceRawFrame": _PARSED,
+    "GetInstanceRemoteAet": _MEMORY,
+    "GetInstanceRemoteIp": _MEMORY,
+    "GetInstanceSimplifiedJson": _PARSED,
+    "GetInstanceSize": _MEMORY,
+    "GetInstanceTransferSyntaxUid": _PARSED,
+    "GetOrthancDirectory": _CONSTANT,
+    "GetOrthancPath": _CONSTANT,
+    "GetPeerName": _MEMORY,
+    "GetPeersCount": _MEMORY,
+    "GetPeerUrl": _MEMORY,
+    "GetPeerUserProperty": _MEMORY,
+    "GetTagName": _CONSTANT,
+    "HasInstanceMetadata": _MEMORY,
+    "HasInstancePixelData": _PARSED,
+    "LogError": _LOG,
+    "LogInfo": _LOG,
+    "LogMessage": _LOG,
+    "LogWarning": _LOG,
+    "LookupDictionary": _CONSTANT,
+    "SerializeDicomInstance": _PARSED,
+    "SetCurrentThreadName": _MEMORY,
+    "UncompressImage": _MEMORY,
+    "AnswerBuffer": _ANSWER,
+    "CompressAndAnswerJpegImage": _ANSWER,
+    "CompressAndAnswerPngImage": _ANSWER,
+    "Redirect": _ANSWER,
+    "SendHttpStatusCode": _ANSWER,
+    "SendMethodNotAllowed": _ANSWER,
+    "SendMultipartItem": _ANSWER,
+    "SendMultipartItem2": _ANSWER,
+    "SendStreamChunk": _ANSWER,
+    "SendUnauthorized": _ANSWER,
+    "SetCookie": _ANSWER,
+    "SetHttpErrorDetails": _ANSWER,
+    "SetHttpHeader": _ANSWER,
+    "StartMultipartAnswer": _ANSWER,
+    "StartStreamAnswer": _ANSWER,
+}
+
+# Methods of RestOutput that are awaited in an `async def` handler: the back-pressure.
+AWAITED_OUTPUT = ("SendMultipartItem", "SendMultipartItem2", "SendStreamChunk")
+
+# Since which version of Orthanc's SDK there is a function that an older header does not have, for
+# the message to a script that asks for it.
+LATER = {
+    "AcknowledgeQueueValue": "1.12.10",
+    "CreateKeysValuesIterator": "1.12.8",
+    "DeleteKeyValue": "1.12.8",
+    "DequeueValue": "1.12.8",
+    "EmitAuditLog": "1.12.9",
+    "EnqueueValue": "1.12.8",
+    "GetAttachmentCustomData": "1.12.8",
+    "GetDatabaseServerIdentifier": "1.11.1",
+    "GetKeyValue": "1.12.8",
+    "GetQueueSize": "1.12.8",
+    "LoadDicomInstance": "1.12.1",
+    "LogMessage": "1.12.4",
+    "SetAttachmentCustomData": "1.12.8",
+    "SetCurrentThreadName": "1.12.2",
+    "SetMetricsIntegerValue": "1.12.1",
+    "SetStableStatus": "1.12.9",
+    "StoreKeyValue": "1.12.8",
+}

@@ -1,0 +1,136 @@
+#include "module.hpp"
+
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "../callbacks/changes.hpp"
+#include "../callbacks/rest.hpp"
+#include "../callbacks/stored.hpp"
+#include "../runtime/runtime.hpp"
+#include "../sdk/dicom_instance.hpp"
+#include "../sdk/generated.hpp"
+#include "../sdk/rest_output.hpp"
+#include "../sdk/server.hpp"
+#include "session.hpp"
+
+namespace py = pybind11;
+
+namespace orthanc_async::host {
+
+namespace {
+
+using runtime::Gate;
+using runtime::Runtime;
+
+// How many messages one turn of the loop handles before others have theirs.
+constexpr std::size_t drain_batch = 64;
+
+py::dict settings() {
+    const Settings& settings = Session::get().settings();
+    py::dict values;
+    values["scripts"] = settings.scripts;
+    values["event_loop"] = settings.event_loop;
+    values["event_concurrency"] = settings.event_concurrency;
+    values["handler_timeout"] = settings.handler_timeout;
+    values["shutdown_timeout"] = settings.shutdown_timeout;
+    values["on_filter_error"] = settings.on_filter_error;
+    values["store"] = settings.store;
+    values["debug"] = settings.debug;
+    values["display_memory_usage"] = settings.display_memory_usage;
+    values["package_parent"] = Session::get().environment().package_parent;
+    return values;
+}
+
+// Thread: owner, called by the loop when the mailbox's descriptor is readable, and by itself.
+void drain() {
+    auto& runtime = Runtime::get();
+    if (runtime.mailbox.drain(drain_batch) && runtime.loop) {
+        runtime.loop->call_soon(runtime.loop->drain);
+    }
+}
+
+void attach_loop(const py::object& loop, const py::object& task_type, bool eager) {
+    auto& runtime = Runtime::get();
+    auto references = std::make_unique<runtime::LoopReferences>();
+    references->loop = loop;
+    references->create_future = loop.attr("create_future");
+    references->call_soon = loop.attr("call_soon");
+    references->drain = py::cpp_function(&drain);
+    references->task_type = task_type;
+    if (eager) {
+        references->task_kwargs = py::make_tuple("loop", "eager_start");
+    } else {
+        references->task_kwargs = py::make_tuple("loop");
+    }
+    loop.attr("add_reader")(runtime.mailbox.fd(), references->drain);
+    runtime.loop = std::move(references);
+}
+
+void set_gate(const std::string& state) {
+    Runtime::get().gate.set(state == "open"       ? Gate::State::Open
+                            : state == "draining" ? Gate::State::Draining
+                                                  : Gate::State::Starting);
+}
+
+// Python's levels to Orthanc's three. GIL: released, as the log has a lock of its own.
+void log(int level, const std::string& text) {
+    const py::gil_scoped_release release;
+    sdk::Server& server = sdk::Server::get();
+    OrthancPluginContext* const context = server.enter();
+    if (context == nullptr) {
+        server.log_error(text.c_str()); // to stderr, or Orthanc's log while it stops
+        return;
+    }
+    if (level >= 40) {
+        OrthancPluginLogError(context, text.c_str());
+    } else if (level >= 30) {
+        OrthancPluginLogWarning(context, text.c_str());
+    } else {
+        OrthancPluginLogInfo(context, text.c_str());
+    }
+    server.leave();
+}
+
+py::object running_sdk_calls() {
+    const auto executor = Runtime::get().executor();
+    return executor ? py::cast(executor->running()) : py::cast(std::vector<std::string>());
+}
+
+void fill(py::module_& module) {
+    module.doc() = "The native half of orthanc-async. Private: use orthanc and orthanc_async.";
+    sdk::add_generated(module);
+    sdk::add_rest_output(module);
+    sdk::add_dicom_instance(module);
+    callbacks::add_rest(module);
+    callbacks::add_changes(module);
+    callbacks::add_stored(module);
+
+    module.def("_settings", &settings);
+    module.def("_attach_loop", &attach_loop);
+    module.def("_loop_runs", [](bool runs) { Runtime::get().loop_runs = runs; });
+    module.def("_ready", [](const std::string& failure) { Session::get().ready(failure); });
+    module.def("_set_gate", &set_gate);
+    module.def("_log", &log);
+    module.def("_running_sdk_calls", &running_sdk_calls);
+    module.def("_mark_forked", [] { sdk::Server::get().mark_forked(); });
+}
+
+PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_orthanc", nullptr, -1, nullptr,
+                          nullptr,               nullptr,    nullptr, nullptr};
+
+} // namespace
+
+extern "C" PyObject* orthanc_async_create_module() {
+    try {
+        auto module = py::module_::create_extension_module("_orthanc", nullptr, &definition);
+        fill(module);
+        return module.release().ptr();
+    } catch (py::error_already_set& error) {
+        error.restore();
+    } catch (const std::exception& error) {
+        PyErr_SetString(PyExc_ImportError, error.what());
+    }
+    return nullptr;
+}
+
+} // namespace orthanc_async::host

@@ -1,0 +1,76 @@
+#include "mailbox.hpp"
+
+#include <utility>
+
+namespace orthanc_async::runtime {
+
+bool Mailbox::post(std::unique_ptr<Message> message) {
+    bool wake = false;
+    bool open = false;
+    {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        incoming_.push_back(std::move(message));
+        open = open_;
+        if (open && !signalled_) {
+            signalled_ = true;
+            wake = true;
+            ++wakes_;
+        }
+    }
+    if (wake) {
+        wakeup_.signal();
+    }
+    return open;
+}
+
+bool Mailbox::drain(std::size_t most) {
+    if (batch_.empty()) {
+        // The descriptor is cleared before the swap: a producer that comes in between signals
+        // again, so no message is left without a wake.
+        std::vector<std::unique_ptr<Message>> taken;
+        wakeup_.clear();
+        {
+            const std::lock_guard<std::mutex> lock(mutex_);
+            signalled_ = false;
+            taken.swap(incoming_);
+        }
+        for (auto& message : taken) {
+            batch_.push_back(std::move(message));
+        }
+    }
+    for (; most > 0 && !batch_.empty(); --most) {
+        const std::unique_ptr<Message> message = std::move(batch_.front());
+        batch_.pop_front();
+        message->deliver();
+    }
+    return !batch_.empty();
+}
+
+void Mailbox::open() {
+    std::vector<std::unique_ptr<Message>> late;
+    {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        late.swap(incoming_);
+        signalled_ = false;
+        open_ = true;
+    }
+    wakeup_.clear();
+}
+
+void Mailbox::close() {
+    std::vector<std::unique_ptr<Message>> waiting;
+    {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        open_ = false;
+        signalled_ = false;
+        waiting.swap(incoming_);
+    }
+    batch_.clear();
+}
+
+std::size_t Mailbox::wakes() const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return wakes_;
+}
+
+} // namespace orthanc_async::runtime

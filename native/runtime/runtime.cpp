@@ -1,0 +1,71 @@
+#include "runtime.hpp"
+
+namespace py = pybind11;
+
+namespace orthanc_async::runtime {
+
+namespace {
+
+// More than a server has HTTP threads; each exists only while that many handlers block at once.
+constexpr std::size_t most_handler_threads = 1024;
+
+Attachment python_attachment() {
+    // Each thread keeps one Python thread state for its life, as a thread that a host attaches
+    // does: thread-local values and a script's own event loop persist from call to call.
+    static thread_local PyThreadState* state = nullptr;
+    return {
+        [] {
+            PyGILState_Ensure();
+            state = PyEval_SaveThread();
+        },
+        [] { PyEval_RestoreThread(state); },
+        [] { state = PyEval_SaveThread(); },
+        [] {
+            PyEval_RestoreThread(state);
+            PyThreadState_Clear(state);
+            PyThreadState_DeleteCurrent();
+            state = nullptr;
+        },
+    };
+}
+
+} // namespace
+
+Runtime& Runtime::get() {
+    static auto* const runtime = new Runtime; // NOLINT(cppcoreguidelines-owning-memory)
+    return *runtime;
+}
+
+void Runtime::start_threads(std::size_t sdk_threads) {
+    ExecutorLimits limits;
+    limits.threads = sdk_threads;
+    limits.most_threads = std::max(limits.most_threads, sdk_threads);
+    std::atomic_store(&executor_,
+                      std::make_shared<Executor>(limits, [this](std::unique_ptr<Operation> done) {
+                          mailbox.post(std::move(done));
+                      }));
+    PoolLimits many;
+    many.threads = most_handler_threads;
+    std::atomic_store(&handlers_, std::make_shared<AttachedPool>(many, python_attachment()));
+    std::atomic_store(&events_,
+                      std::make_shared<AttachedPool>(PoolLimits{}, python_attachment()));
+}
+
+void Runtime::drop_threads() {
+    std::atomic_store(&executor_, std::shared_ptr<Executor>());
+    std::atomic_store(&handlers_, std::shared_ptr<AttachedPool>());
+    std::atomic_store(&events_, std::shared_ptr<AttachedPool>());
+}
+
+py::object start_task(py::handle coroutine) {
+    const LoopReferences& loop = *Runtime::get().loop;
+    PyObject* arguments[] = {coroutine.ptr(), loop.loop.ptr(), Py_True};
+    PyObject* task =
+        PyObject_Vectorcall(loop.task_type.ptr(), arguments, 1, loop.task_kwargs.ptr());
+    if (task == nullptr) {
+        throw py::error_already_set();
+    }
+    return py::reinterpret_steal<py::object>(task);
+}
+
+} // namespace orthanc_async::runtime

@@ -1,0 +1,127 @@
+// SDK objects that Python owns: an image, the list of peers, …
+#pragma once
+
+#include <orthanc/OrthancCPlugin.h>
+#include <pybind11/pybind11.h>
+
+#include <string>
+
+#include "arguments.hpp"
+#include "call_scope.hpp"
+
+namespace orthanc_async::sdk {
+
+namespace py = pybind11;
+
+// For each class the generator specialises: `name` ("Image"), `free` (the SDK's function).
+template <class T> struct HandleTraits;
+
+template <class T> struct HandleObject {
+    PyObject_HEAD T* pointer; // owned, freed with the object
+};
+
+// The Python class of a handle. Set once while the module is filled and kept until the process
+// ends, as the interpreter is never finalised; a raw pointer, so nothing runs at exit().
+template <class T> inline PyTypeObject* handle_type = nullptr;
+
+// Frees an SDK object. Thread: any. GIL: any; released if held, as the SDK may wait for a lock.
+// When Orthanc has stopped there is nobody left to give it back to: it is dropped.
+template <class T> void release_handle(T* pointer) noexcept {
+    if (pointer == nullptr) {
+        return;
+    }
+    PyThreadState* state = PyGILState_Check() != 0 ? PyEval_SaveThread() : nullptr;
+    {
+        const WorkerScope scope;
+        if (scope.context() != nullptr) {
+            HandleTraits<T>::free(scope.context(), pointer);
+        }
+    }
+    if (state != nullptr) {
+        PyEval_RestoreThread(state);
+    }
+}
+
+// Makes the Python object that owns `pointer`, which is freed when that fails. GIL: held.
+template <class T> py::object adopt_handle(T* pointer) {
+    PyTypeObject* const type = handle_type<T>;
+    PyObject* const object = type->tp_alloc(type, 0);
+    if (object == nullptr) {
+        release_handle(pointer);
+        throw py::error_already_set();
+    }
+    reinterpret_cast<HandleObject<T>*>(object)->pointer = pointer;
+    return py::reinterpret_steal<py::object>(object);
+}
+
+// DicomInstance has borrowed objects too, so its class is written by hand (dicom_instance.cpp).
+template <> py::object adopt_handle(OrthancPluginDicomInstance* pointer);
+
+template <class T> T* handle_pointer(PyObject* object) {
+    return reinterpret_cast<HandleObject<T>*>(object)->pointer;
+}
+
+template <class T> void deallocate_handle(PyObject* object) {
+    // The object may die while an exception is on its way: keep it.
+    PyObject* type = nullptr;
+    PyObject* value = nullptr;
+    PyObject* traceback = nullptr;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyTypeObject* const object_type = Py_TYPE(object);
+    release_handle(handle_pointer<T>(object));
+    object_type->tp_free(object);
+    Py_DECREF(object_type); // a heap type is owned by its objects
+    PyErr_Restore(type, value, traceback);
+}
+
+// Adds the class to the module. GIL: held. Throws.
+template <class T>
+void add_handle_type(py::module_& module, PyMethodDef* methods, const char* documentation) {
+    static const std::string name = std::string("orthanc.") + HandleTraits<T>::name;
+    PyType_Slot slots[] = {
+        {Py_tp_dealloc, reinterpret_cast<void*>(&deallocate_handle<T>)},
+        {Py_tp_methods, methods},
+        {Py_tp_doc, const_cast<char*>(documentation)},
+        {0, nullptr},
+    };
+    // Not immutable: the orthanc package adds the awaitable methods.
+    PyType_Spec spec = {name.c_str(), sizeof(HandleObject<T>), 0,
+                        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
+    PyObject* const created = PyType_FromSpec(&spec);
+    if (created == nullptr) {
+        throw py::error_already_set();
+    }
+    handle_type<T> = reinterpret_cast<PyTypeObject*>(created);
+    module.add_object(HandleTraits<T>::name, py::reinterpret_borrow<py::object>(created));
+}
+
+// An SDK object as an argument.
+template <class T> class HandleArgument {
+public:
+    void parse(const Argument& argument) {
+        if (PyObject_TypeCheck(argument.value, handle_type<T>) == 0) {
+            argument.wrong_type(HandleTraits<T>::name);
+        }
+        owner_ = py::reinterpret_borrow<py::object>(argument.value);
+        pointer_ = handle_pointer<T>(argument.value);
+    }
+    T* get() const { return pointer_; }
+    void describe(std::string& text) const {
+        text += pointer_ == nullptr ? "None" : std::string("<") + HandleTraits<T>::name + ">";
+    }
+
+protected:
+    py::object owner_;
+    T* pointer_ = nullptr;
+};
+
+template <class T> class OptionalHandleArgument : public HandleArgument<T> {
+public:
+    void parse(const Argument& argument) {
+        if (argument.value != Py_None) {
+            HandleArgument<T>::parse(argument);
+        }
+    }
+};
+
+} // namespace orthanc_async::sdk

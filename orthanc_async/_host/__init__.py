@@ -1,0 +1,1 @@
+"""The Python half of the plugin: everything here runs inside Orthanc only."""

@@ -1,0 +1,56 @@
+"""The built-in module, typed: it exists only inside Orthanc."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+    from contextvars import ContextVar
+
+    class RestCall(Protocol):
+        """A REST request between its arrival and its end."""
+
+        task: asyncio.Task[None] | None
+        is_async: bool
+        seconds: float
+        progress: int
+        answered: bool
+        ended: bool
+        uri: str
+        method: str
+
+        def describe(self) -> str: ...
+        def abandon(self) -> None: ...
+
+    class Native(Protocol):
+        """What the C++ half offers to this one."""
+
+        _current_output: ContextVar[Any]
+
+        def _settings(self) -> dict[str, Any]: ...
+        def _attach_loop(
+            self,
+            loop: asyncio.AbstractEventLoop,
+            task_type: type[asyncio.Task[Any]],
+            eager: bool,  # noqa: FBT001
+        ) -> None: ...
+        def _loop_runs(self, runs: bool) -> None: ...  # noqa: FBT001
+        def _ready(self, failure: str) -> None: ...
+        def _set_gate(self, state: str) -> None: ...
+        def _log(self, level: int, text: str) -> None: ...
+        def _running_sdk_calls(self) -> list[str]: ...
+        def _mark_forked(self) -> None: ...
+        def _live_rest_calls(self) -> list[RestCall]: ...
+        def _call_of(self, output: object) -> RestCall: ...
+        def _finish(self, output: object) -> None: ...
+        def _finish_answered(self, output: object) -> bool: ...
+        def _wait_events_quiet(self, seconds: float) -> bool: ...
+        def _async_change_handlers(self) -> list[tuple[Callable[..., Any], str]]: ...
+
+    native: Native
+else:
+    import _orthanc as native
+
+__all__ = ["native"]

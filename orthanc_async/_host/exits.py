@@ -1,0 +1,93 @@
+"""What scripts leave behind at the end: exit functions, child processes, threads.
+
+The interpreter is never finalised, so Python's own end never comes: threading._shutdown and the
+hooks of concurrent.futures must not run, as no thread pool would work after a reset.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+logger = logging.getLogger("orthanc_async")
+
+_registered: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = []
+
+
+@contextmanager
+def caught(is_script: Callable[[str], bool]) -> Iterator[None]:
+    """While scripts load, keep the exit functions that they register.
+
+    Args:
+        is_script: Tells by a module's name whether it is a script or lies beside one. Libraries
+            stay imported over a reset, so their exit functions must not run there.
+    """
+    _registered.clear()
+    original = atexit.register
+
+    def register(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Callable[..., Any]:
+        if is_script(sys._getframe(1).f_globals.get("__name__", "")):  # noqa: SLF001
+            _registered.append((function, args, kwargs))
+            return function
+        return original(function, *args, **kwargs)
+
+    atexit.register = register  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        atexit.register = original
+
+
+def run(deadline: float) -> None:
+    """Run exit functions, end children, join threads, until `deadline` (time.monotonic()).
+
+    Thread: the loop's, after the loop.
+    """
+    while _registered:
+        function, args, kwargs = _registered.pop()
+        try:
+            function(*args, **kwargs)
+        except BaseException:
+            logger.exception("exit function %r raised", function)
+    _end_children(deadline)
+    _join_threads(deadline)
+
+
+def _end_children(deadline: float) -> None:
+    util: Any = sys.modules.get("multiprocessing.util")
+    processes: Any = sys.modules.get("multiprocessing.process")
+    if util is None or processes is None:
+        return
+    children = processes.active_children()
+    for child in children:
+        child.terminate()
+    try:
+        util._run_finalizers()  # noqa: SLF001 - pools end here; its exit function would wait
+    except BaseException:
+        logger.exception("ending the process pools of a script")
+    for child in children:
+        child.join(max(0.0, deadline - time.monotonic()))
+        if child.exitcode is None:
+            logger.warning("child process %s does not end: killed", child.name)
+            child.kill()
+            child.join(1.0)
+
+
+def _join_threads(deadline: float) -> None:
+    pools: Any = sys.modules.get("concurrent.futures.thread")
+    workers = set(pools._threads_queues) if pools is not None else set()  # noqa: SLF001
+    own = threading.current_thread()
+    for thread in threading.enumerate():
+        if thread is own or thread.daemon or thread in workers:
+            continue
+        thread.join(max(0.0, deadline - time.monotonic()))
+        if thread.is_alive():
+            logger.warning("thread %s of a script still runs when Orthanc stops", thread.name)

@@ -1,0 +1,132 @@
+"""Everything that Python says goes to Orthanc's log."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from orthanc_async._host._native import native
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+logger = logging.getLogger("orthanc_async")
+
+
+class OrthancLogHandler(logging.Handler):
+    """Hand records to Orthanc's log: errors, warnings, and all below as information."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record, with its whole traceback. Thread: any."""
+        try:
+            native._log(record.levelno, f"{record.name}: {self.format(record)}")
+        except Exception:  # noqa: BLE001 - logging must never raise
+            self.handleError(record)
+
+
+class LogStream(io.TextIOBase):
+    """A `sys.stdout` whose lines go to Orthanc's log.
+
+    As warnings, because that is what Orthanc shows when nothing else is asked for, and a `print`
+    is there to be seen.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._pending = threading.local()  # threads do not share lines
+
+    @property
+    def encoding(self) -> str:
+        """The encoding of Orthanc's log."""
+        return "utf-8"
+
+    @property
+    def errors(self) -> str:
+        """How what UTF-8 cannot say is written."""
+        return "backslashreplace"
+
+    @property
+    def name(self) -> str:
+        """The name of the stream that this one stands for."""
+        return self._name
+
+    def writable(self) -> bool:
+        """Tell that this stream can be written to."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Log the lines that `text` completes; keep the rest for the next call."""
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        whole = getattr(self._pending, "text", "") + text
+        *lines, self._pending.text = whole.split("\n")
+        for line in lines:
+            self._log(line)
+        return len(text)
+
+    def flush(self) -> None:
+        """Log an unfinished line as it is."""
+        rest = getattr(self._pending, "text", "")
+        if rest:
+            self._pending.text = ""
+            self._log(rest)
+
+    def _log(self, line: str) -> None:
+        if line.strip():
+            native._log(logging.WARNING, line.encode("utf-8", "backslashreplace").decode())
+
+
+def install(*, debug: bool) -> None:
+    """Connect logging, print, warnings and uncaught exceptions. Called at every start."""
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+    root.addHandler(OrthancLogHandler())
+    root.setLevel(logging.DEBUG if debug else logging.INFO)
+    logging.captureWarnings(capture=True)
+    sys.stdout = LogStream("<stdout>")
+    sys.stderr = LogStream("<stderr>")
+    sys.excepthook = _uncaught
+    sys.unraisablehook = _unraisable
+    threading.excepthook = _thread_died
+
+
+def use_stderr() -> None:
+    """In a forked child: Orthanc's log may be locked by a thread that is not there."""
+    sys.stdout = sys.__stderr__
+    sys.stderr = sys.__stderr__
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+    root.addHandler(logging.StreamHandler(sys.__stderr__))
+
+
+def _uncaught(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    logger.error("uncaught exception", exc_info=(kind, error, traceback))
+
+
+def _unraisable(unraisable: Any) -> None:
+    error = unraisable.exc_value
+    logger.error(
+        "%s: %r",
+        unraisable.err_msg or "exception ignored in",
+        unraisable.object,
+        exc_info=(unraisable.exc_type, error, unraisable.exc_traceback) if error else None,
+    )
+
+
+def _thread_died(arguments: threading.ExceptHookArgs) -> None:
+    if arguments.exc_type is SystemExit:
+        return
+    name = arguments.thread.name if arguments.thread else "?"
+    error = arguments.exc_value
+    logger.error(
+        "uncaught exception in thread %s",
+        name,
+        exc_info=(arguments.exc_type, error, arguments.exc_traceback) if error else None,
+    )

@@ -1,0 +1,132 @@
+"""One start of Orthanc, from the loading of the scripts to the end of the loop.
+
+Thread: the owner of the interpreter, for everything here but what says otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import time
+from typing import Any
+
+from orthanc_async import _loop, _registry, lifecycle
+from orthanc_async._host import dispatch, exits, forks, logs, scripts, stop
+from orthanc_async._host._native import native
+from orthanc_async._host.watchdog import Watchdog
+
+logger = logging.getLogger("orthanc_async")
+
+_stop_request: asyncio.Future[float] | None = None
+_starting: asyncio.Task[None] | None = None
+
+
+def run() -> None:
+    """Load the scripts, run the loop until Orthanc stops, clean up."""
+    settings = native._settings()
+    logs.install(debug=settings["debug"])
+    forks.install()
+    _registry.clear()
+    loop = _new_loop(settings["event_loop"])
+    asyncio.set_event_loop(loop)
+    deadline = None
+    try:
+        dispatch.begin(settings, on_started)
+        try:
+            found = scripts.find(settings["scripts"])
+            with exits.caught(scripts.is_script_module):
+                scripts.load(found)
+        except scripts.ScriptError as error:
+            native._ready(str(error))
+            return
+        deadline = _serve(loop, settings)
+    finally:
+        _loop._set(None)
+        _close(loop)
+        exits.run(deadline if deadline is not None else time.monotonic() + 1.0)
+
+
+def _serve(loop: asyncio.AbstractEventLoop, settings: dict[str, Any]) -> float:
+    global _stop_request, _starting  # noqa: PLW0603 - one loop a process
+    _starting = None
+    _stop_request = loop.create_future()
+    _loop._set(loop)
+    native._attach_loop(loop, asyncio.Task, sys.version_info >= (3, 12))
+    watchdog = Watchdog(loop, settings["handler_timeout"])
+    native._loop_runs(True)
+    try:
+        loop.call_soon(watchdog.start)
+        # Never asyncio.run: it would take SIGINT away from Orthanc.
+        loop.call_soon(native._ready, "")
+        return loop.run_until_complete(_main(_stop_request))
+    finally:
+        native._loop_runs(False)
+        watchdog.stop()
+
+
+async def _main(stop_request: asyncio.Future[float]) -> float:
+    seconds = await stop_request
+    deadline = time.monotonic() + seconds
+    if _starting is not None and not _starting.done():
+        _starting.cancel()
+    await stop.run(seconds)
+    return deadline
+
+
+def request_stop(seconds: float) -> None:
+    """Begin to stop; all of it has `seconds`. Called by the native half, on the loop."""
+    if _stop_request is not None and not _stop_request.done():
+        _stop_request.set_result(seconds)
+
+
+def on_started() -> None:
+    """ORTHANC_STARTED has arrived: run the start hooks, then let requests in."""
+    global _starting  # noqa: PLW0603 - one loop a process
+    if not lifecycle._has_startup():
+        native._set_gate("open")
+    _starting = asyncio.get_running_loop().create_task(_start(), name="on_startup")
+
+
+async def _start() -> None:
+    try:
+        await lifecycle._startup()
+    except Exception:
+        logger.exception("starting the script's hooks and background tasks")
+    finally:
+        native._set_gate("open")
+
+
+def _new_loop(kind: str) -> asyncio.AbstractEventLoop:
+    if kind == "uvloop":
+        try:
+            import uvloop
+        except ModuleNotFoundError:
+            raise scripts.ScriptError(
+                'configuration: "Python.EventLoop" is "uvloop", which is not installed in this '
+                "environment: pip install uvloop"
+            ) from None
+        loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+        return loop
+    return asyncio.new_event_loop()
+
+
+def _close(loop: asyncio.AbstractEventLoop) -> None:
+    """End what is left on the loop, briefly, and close it."""
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    try:
+        if left:
+            loop.run_until_complete(asyncio.wait(left, timeout=0.2))
+        loop.run_until_complete(asyncio.wait_for(loop.shutdown_asyncgens(), 0.5))
+    except Exception:
+        logger.exception("closing the event loop")
+    for task in left:
+        if not task.done():
+            logger.warning("the task %s has ignored its cancellation", task.get_name())
+    executor = getattr(loop, "_default_executor", None)
+    if executor is not None:
+        executor.shutdown(wait=False, cancel_futures=True)
+    loop.close()
+    asyncio.set_event_loop(None)

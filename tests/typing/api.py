@@ -1,0 +1,132 @@
+"""The public API as a type checker sees it: checked by mypy, never run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, assert_type
+
+import orthanc
+
+from orthanc_async import (
+    Change,
+    Instance,
+    Patient,
+    Series,
+    Study,
+    background,
+    every,
+    on_change,
+    on_deleted,
+    on_new_instance,
+    on_shutdown,
+    on_stable_study,
+    on_startup,
+    on_stored_instance,
+    rest,
+    run_coroutine,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine
+
+
+@rest.get("/studies/{study}/summary")
+async def summary(request: rest.Request) -> dict[str, Any]:
+    assert_type(request.method, str)
+    assert_type(request.query, rest.Query)
+    assert_type(request.query["a"], str)
+    assert_type(request.query.getlist("a"), list[str])
+    assert_type(request.headers["a"], str)
+    assert_type(request.body, bytes)
+    assert_type(request.text, str)
+    assert_type(request.cookies, dict[str, str])
+    assert_type(request.groups, tuple[str, ...])
+    return {"study": request.path["study"]}
+
+
+@rest.post(rest.regex(r"/a/(\d+)"))
+def created(request: rest.Request) -> rest.Response:
+    if not request.body:
+        raise rest.HTTPError(400, "no body", headers={"X-A": "b"})
+    return rest.Response(
+        request.json(),
+        status=201,
+        headers={"X-A": "b"},
+        cookies={"a": "b", "c": rest.Cookie("d", secure=True)},
+        media_type="application/json",
+    )
+
+
+@rest.route("/b", methods=["PUT", "DELETE"])
+async def parts(request: rest.Request) -> rest.Multipart:
+    async def items() -> AsyncIterator[bytes]:
+        yield request.body
+
+    return rest.Multipart(items(), content_type="application/dicom")
+
+
+@rest.put(pattern="/c")
+async def streamed(request: rest.Request) -> AsyncIterator[bytes]:
+    yield request.body
+
+
+rest.mount("/my")
+
+
+@on_change
+async def changed(change: Change) -> None:
+    assert_type(change.type, orthanc.ChangeType)
+    assert_type(change.level, orthanc.ResourceType)
+    assert_type(change.id, str)
+    assert_type(change.resource, Patient | Study | Series | Instance)
+
+
+@on_change(orthanc.ChangeType.NEW_STUDY, orthanc.ChangeType.DELETED)
+def filtered(change: Change) -> None: ...
+
+
+@on_stable_study
+async def stable(study: Study) -> int:
+    assert_type(await study.tags(), dict[str, str])
+    assert_type(await study.metadata(), dict[str, str])
+    assert_type(await study.patient(), Patient)
+    assert_type(await study.series(), list[Series])
+    assert_type(await study.instances(), list[Instance])
+    assert_type(await study.archive(), bytes)
+    return len(study.id)
+
+
+@on_new_instance()
+async def new(instance: Instance) -> None:
+    assert_type(await instance.file(), bytes)
+    assert_type(await instance.series(), Series)
+    assert_type(await instance.study(), Study)
+    await instance.delete()
+
+
+@on_deleted
+def deleted(resource: Patient | Study | Series | Instance) -> None: ...
+
+
+@on_stored_instance
+async def stored(dicom: orthanc.DicomInstance, instance_id: str) -> None: ...
+
+
+@on_startup
+async def start() -> None:
+    background(stable(Study("a")), name="a")
+
+
+@on_shutdown()
+def stop() -> None: ...
+
+
+@every(60, immediately=True)
+async def tick() -> None: ...
+
+
+def from_a_thread() -> None:
+    assert_type(run_coroutine(stable(Study("a")), timeout=3), int)
+
+
+# What was decorated keeps its type.
+kept: Coroutine[Any, Any, dict[str, Any]] = summary(rest.Request("/", {}, rest.regex("/")))

@@ -1,0 +1,406 @@
+"""Start, stop, background tasks, intervals, and coroutines run from threads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from orthanc_async import (
+    _loop,
+    _registry,
+    background,
+    every,
+    lifecycle,
+    on_shutdown,
+    on_startup,
+    run_coroutine,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> Iterator[None]:
+    _registry.clear()
+    yield
+    _registry.clear()
+
+
+def _run(body: Callable[[], Awaitable[None]], *, stop: float = 5) -> None:
+    """Start as the host does, run the body, and stop."""
+
+    async def main() -> None:
+        _loop._set(asyncio.get_running_loop())
+        try:
+            await lifecycle._startup()
+            await body()
+            await lifecycle._shutdown(stop)
+        finally:
+            _loop._set(None)
+
+    asyncio.run(main())
+
+
+async def _nothing() -> None:
+    pass
+
+
+def test_hooks_in_order() -> None:
+    """Start functions run in order, stop functions in reverse, `def` ones in a thread."""
+    seen: list[str] = []
+
+    @on_startup
+    async def first() -> None:
+        seen.append("start 1")
+
+    @on_startup()
+    def second() -> None:
+        assert threading.current_thread() is not threading.main_thread()
+        seen.append("start 2")
+
+    @on_shutdown
+    def third() -> None:
+        assert threading.current_thread() is not threading.main_thread()
+        seen.append("stop 1")
+
+    @on_shutdown()
+    async def fourth() -> None:
+        seen.append("stop 2")
+
+    assert lifecycle._has_startup()
+    _run(_nothing)
+    assert seen == ["start 1", "start 2", "stop 2", "stop 1"]
+
+
+def test_failing_hooks(caplog: pytest.LogCaptureFixture) -> None:
+    """A hook that raises is logged by name with its traceback, and the others still run."""
+    seen: list[str] = []
+
+    @on_startup
+    def fails() -> None:
+        raise SystemExit(3)
+
+    @on_shutdown
+    async def last() -> None:
+        seen.append("last")
+
+    @on_shutdown
+    async def exits() -> None:
+        raise SystemExit(3)
+
+    @on_shutdown
+    async def fails_too() -> None:
+        raise ValueError("why")
+
+    _run(_nothing)
+    assert seen == ["last"]
+    assert "fails (@on_startup) failed" in caplog.text
+    assert "exits (@on_shutdown) failed" in caplog.text
+    assert "fails_too (@on_shutdown) failed" in caplog.text
+    assert "ValueError: why" in caplog.text
+
+
+def test_background_waits_for_the_start() -> None:
+    """A task given while the script is loaded starts after the start functions."""
+    seen: list[str] = []
+
+    async def task() -> None:
+        seen.append("task")
+
+    background(task())
+    on_startup(lambda: seen.append("startup"))
+
+    async def body() -> None:
+        await asyncio.sleep(0)
+        assert seen == ["startup", "task"]
+
+    _run(body)
+
+
+def test_background_from_the_loop_and_from_threads() -> None:
+    """Tasks start from any thread, and without the caller's context."""
+    mark: contextvars.ContextVar[str] = contextvars.ContextVar("mark", default="")
+    marks: list[str] = []
+    done = asyncio.Event()
+
+    async def task() -> None:
+        marks.append(mark.get())
+        if len(marks) == 2:
+            done.set()
+
+    async def body() -> None:
+        mark.set("handler")
+        background(task())
+        await asyncio.to_thread(lambda: background(task(), name="from a thread"))
+        await asyncio.wait_for(done.wait(), 10)
+
+    _run(body)
+    assert marks == ["", ""]
+
+
+def test_background_failure_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """What a task raises is logged with its name and traceback; the others go on."""
+    went_on = asyncio.Event()
+
+    async def fails() -> None:
+        raise ValueError("why")
+
+    async def goes_on() -> None:
+        await asyncio.sleep(0)
+        went_on.set()
+
+    async def body() -> None:
+        background(fails(), name="the name")
+        background(goes_on())
+        await asyncio.wait_for(went_on.wait(), 10)
+
+    _run(body)
+    assert "the background task the name failed" in caplog.text
+    assert "ValueError: why" in caplog.text
+
+
+@pytest.mark.parametrize("library", ["asyncio", "anyio"])
+def test_background_is_cancelled(library: str) -> None:
+    """A stop cancels tasks once, so that they can await while they clean up."""
+    seen: list[str] = []
+
+    async def task() -> None:
+        try:
+            if library == "anyio":
+                async with anyio.create_task_group() as group:
+                    group.start_soon(anyio.sleep_forever)
+            else:
+                await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            seen.append("closed")
+
+    async def body() -> None:
+        background(task())
+        await asyncio.sleep(0)
+
+    _run(body)
+    assert seen == ["closed"]
+
+
+def test_stubborn_task_and_hook(caplog: pytest.LogCaptureFixture) -> None:
+    """What does not end in time is named and left; the hooks keep a share of the time."""
+    seen: list[str] = []
+    release = threading.Event()
+
+    async def stubborn() -> None:
+        while not release.is_set():
+            try:
+                await asyncio.sleep(10)
+            except asyncio.CancelledError:
+                seen.append("refused")
+                if len(seen) > 1:
+                    raise
+
+    @on_shutdown
+    def stuck() -> None:
+        release.wait(30)
+
+    @on_shutdown
+    async def hook() -> None:
+        seen.append("hook")
+
+    async def body() -> None:
+        background(stubborn(), name="stubborn")
+        await asyncio.sleep(0)
+
+    started = time.monotonic()
+    try:
+
+        async def main() -> None:
+            _loop._set(asyncio.get_running_loop())
+            await lifecycle._startup()
+            await body()
+            await lifecycle._shutdown(0.4)
+            release.set()
+
+        asyncio.run(main())
+    finally:
+        release.set()
+        _loop._set(None)
+    assert seen[:2] == ["refused", "hook"]
+    assert "the background task stubborn does not end" in caplog.text
+    assert "stuck (@on_shutdown) does not end in time" in caplog.text
+    assert time.monotonic() - started < 5
+
+
+def test_background_refuses() -> None:
+    """What is no coroutine is refused with how to write it; so is a task while stopping."""
+
+    async def task() -> None: ...
+
+    with pytest.raises(TypeError, match="call it"):
+        background(task)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="not int"):
+        background(3)  # type: ignore[arg-type]
+
+    @on_shutdown
+    async def late() -> None:
+        with pytest.raises(RuntimeError, match="stopping"):
+            background(task())
+        seen.append("late")
+
+    seen: list[str] = []
+    _run(_nothing)
+    assert seen == ["late"]
+
+
+def test_every() -> None:
+    """A function is called again and again; what it raises does not end that."""
+    calls: list[str] = []
+    enough = asyncio.Event()
+    called = threading.Event()
+
+    @every(0.001)
+    async def waiting() -> None:
+        calls.append("waiting")
+        if calls.count("waiting") >= 3:
+            enough.set()
+        raise ValueError("once more")
+
+    @every(3600, immediately=True)
+    def blocking() -> None:
+        calls.append("blocking")
+        called.set()
+
+    @every(3600)
+    async def later() -> None:
+        calls.append("later")
+
+    async def body() -> None:
+        await asyncio.wait_for(enough.wait(), 10)
+        assert await asyncio.to_thread(called.wait, 10)
+
+    _run(body)
+    assert calls.count("blocking") == 1
+    assert "later" not in calls
+
+
+def test_every_does_not_overlap() -> None:
+    """A call that takes longer than the interval is not overlapped by the next."""
+    running = 0
+    most = 0
+    calls = 0
+    enough = asyncio.Event()
+
+    @every(0.001, immediately=True)
+    async def slow() -> None:
+        nonlocal running, most, calls
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.005)
+        running -= 1
+        calls += 1
+        if calls == 3:
+            enough.set()
+
+    async def body() -> None:
+        await asyncio.wait_for(enough.wait(), 10)
+
+    _run(body)
+    assert most == 1
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
+def test_every_refuses_values(seconds: float) -> None:
+    """An interval that is not positive and finite is refused."""
+    with pytest.raises(ValueError, match="above 0"):
+        every(seconds)
+
+
+def test_every_refuses_types() -> None:
+    """A decorator without its interval, and a function with arguments, are refused."""
+    with pytest.raises(TypeError, match="@every\\(60\\)"):
+        every(lambda: None)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="no arguments"):
+        every(1)(lambda _: None)  # type: ignore[type-var]
+
+
+def test_imported_outside_orthanc() -> None:
+    """What never starts leaves no coroutine behind that nobody awaited."""
+    every(1)(lambda: None)
+    _registry.clear()
+    assert not lifecycle._has_startup()
+
+
+def test_run_coroutine(loop_thread: asyncio.AbstractEventLoop) -> None:
+    """A thread gets the result or the exception of a coroutine on the loop."""
+
+    async def work(error: BaseException | None = None) -> Any:
+        await asyncio.sleep(0)
+        if error is not None:
+            raise error
+        return asyncio.get_running_loop()
+
+    assert run_coroutine(work()) is loop_thread
+    with pytest.raises(ValueError, match="why"):
+        run_coroutine(work(ValueError("why")))
+    with pytest.raises(TimeoutError, match="its own"):
+        run_coroutine(work(TimeoutError("its own")))
+    with pytest.raises(SystemExit):
+        run_coroutine(work(SystemExit(3)))
+    assert run_coroutine(work()) is loop_thread
+
+
+def test_run_coroutine_timeout(loop_thread: asyncio.AbstractEventLoop) -> None:
+    """After its time a coroutine is cancelled, and the thread is told."""
+    cancelled = threading.Event()
+
+    async def forever() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    with pytest.raises(TimeoutError, match=r"within 0\.01 seconds"):
+        run_coroutine(forever(), timeout=0.01)
+    assert cancelled.wait(10)
+    assert loop_thread.is_running()
+
+
+def test_run_coroutine_on_the_loop() -> None:
+    """On the loop it raises, naming await, and so it does without a loop."""
+
+    async def inner() -> None: ...
+
+    async def body() -> None:
+        with pytest.raises(RuntimeError, match="await"):
+            run_coroutine(inner())
+
+    _run(body)
+    with pytest.raises(RuntimeError, match="loop does not run"):
+        run_coroutine(inner())
+    with pytest.raises(TypeError, match="not int"):
+        run_coroutine(3)  # type: ignore[arg-type]
+
+
+def test_run_coroutine_of_a_stopped_loop(loop_thread: asyncio.AbstractEventLoop) -> None:
+    """A thread that waits for a coroutine does not outlast the loop."""
+    waiting = threading.Event()
+
+    async def forever() -> None:
+        waiting.set()
+        await asyncio.Event().wait()
+
+    def stop() -> None:
+        assert waiting.wait(10)
+        _loop._set(None)
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    with pytest.raises(RuntimeError, match="stopped while"):
+        run_coroutine(forever())
+    stopper.join(10)
+    assert loop_thread.is_running()
