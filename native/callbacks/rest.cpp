@@ -1,5 +1,7 @@
 #include "rest.hpp"
 
+#include <pybind11/stl.h>
+
 #include <array>
 #include <thread>
 #include <utility>

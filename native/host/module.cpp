@@ -37,6 +37,7 @@ py::dict settings() {
     values["store"] = settings.store;
     values["debug"] = settings.debug;
     values["display_memory_usage"] = settings.display_memory_usage;
+    values["orthanc_version"] = Session::get().orthanc_version();
     values["package_parent"] = Session::get().environment().package_parent;
     return values;
 }

@@ -1,5 +1,6 @@
 #include "session.hpp"
 
+#include <cstdio>
 #include <sstream>
 
 #include "../callbacks/changes.hpp"
@@ -49,6 +50,15 @@ std::string names(const std::vector<std::string>& calls) {
     return text;
 }
 
+// "mainline", of a development build, is newer than any number.
+std::tuple<int, int, int> parse_version(const char* text) {
+    int major = 999;
+    int minor = 0;
+    int revision = 0;
+    std::sscanf(text, "%d.%d.%d", &major, &minor, &revision);
+    return {major, minor, revision};
+}
+
 } // namespace
 
 Session& Session::get() {
@@ -94,6 +104,7 @@ bool Session::start(OrthancPluginContext* context) {
     auto& runtime = runtime::Runtime::get();
     auto& server = sdk::Server::get();
     server.open(context);
+    orthanc_version_ = parse_version(context->orthancVersion);
     active_ = false;
     stopped_ = false;
     try {

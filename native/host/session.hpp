@@ -9,6 +9,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <tuple>
 
 #include "../runtime/interpreter.hpp"
 #include "environment.hpp"
@@ -34,6 +35,7 @@ public:
     void ready(const std::string& failure); // "" when the scripts are loaded
     const Settings& settings() const { return settings_; }
     const Environment& environment() const { return environment_; }
+    std::tuple<int, int, int> orthanc_version() const { return orthanc_version_; }
 
 private:
     Session() = default;
@@ -45,6 +47,7 @@ private:
 
     Settings settings_;
     Environment environment_;
+    std::tuple<int, int, int> orthanc_version_;
     std::optional<std::string> first_executable_; // the interpreter cannot change it afterwards
     bool active_ = false;                         // scripts are given and Python has been started
     bool stopped_ = false;

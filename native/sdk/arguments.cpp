@@ -130,7 +130,8 @@ void StringArgument::parse(const Argument& argument) {
         argument.wrong_type("str");
     }
     if (std::memchr(data_, 0, size_) != nullptr) {
-        argument.wrong_value("must not contain a NUL character: the C interface would cut it there");
+        argument.wrong_value(
+            "must not contain a NUL character: the C interface would cut it there");
     }
 }
 

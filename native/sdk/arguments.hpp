@@ -144,9 +144,9 @@ private:
 template <class T> class EnumArgument {
 public:
     void parse(const Argument& argument) {
-        value_ = static_cast<std::int32_t>(parse_integer(
-            argument, std::numeric_limits<std::int32_t>::min(),
-            std::numeric_limits<std::int32_t>::max()));
+        value_ = static_cast<std::int32_t>(
+            parse_integer(argument, std::numeric_limits<std::int32_t>::min(),
+                          std::numeric_limits<std::int32_t>::max()));
     }
     T get() const { return static_cast<T>(value_); }
     void describe(std::string& text) const { text += std::to_string(value_); }

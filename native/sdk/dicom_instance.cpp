@@ -126,10 +126,7 @@ std::optional<py::object> recall(const InstanceSnapshot& snapshot, const ops::Ha
 }
 std::optional<py::object> recall(const InstanceSnapshot& snapshot, const ops::GetInstanceMetadata& op) {
     const auto found = snapshot.metadata.find(op.metadata_.get());
-    if (found == snapshot.metadata.end()) {
-        throw_sdk_error(OrthancPluginErrorCode_InternalError, op.describe());
-    }
-    return to_text(found->second.c_str());
+    return found == snapshot.metadata.end() ? py::none() : to_text(found->second.c_str());
 }
 
 template <class Op>

@@ -80,8 +80,8 @@ py::object submit_call(const char* function, std::unique_ptr<PendingCall> call) 
 void add_functions(py::module_& module, PyMethodDef* functions) {
     const py::str home("orthanc");
     for (PyMethodDef* item = functions; item->ml_name != nullptr; ++item) {
-        const auto function = py::reinterpret_steal<py::object>(
-            PyCFunction_NewEx(item, module.ptr(), home.ptr()));
+        const auto function =
+            py::reinterpret_steal<py::object>(PyCFunction_NewEx(item, module.ptr(), home.ptr()));
         if (!function) {
             throw py::error_already_set();
         }

@@ -17,13 +17,12 @@ py::object steal(PyObject* object) {
 } // namespace
 
 py::object to_bytes(const void* data, std::uint64_t size) {
-    return steal(PyBytes_FromStringAndSize(static_cast<const char*>(data),
-                                           static_cast<Py_ssize_t>(size)));
+    return steal(
+        PyBytes_FromStringAndSize(static_cast<const char*>(data), static_cast<Py_ssize_t>(size)));
 }
 
 py::object to_str(const char* text, std::size_t size) {
-    return steal(
-        PyUnicode_DecodeUTF8(text, static_cast<Py_ssize_t>(size), "surrogateescape"));
+    return steal(PyUnicode_DecodeUTF8(text, static_cast<Py_ssize_t>(size), "surrogateescape"));
 }
 
 py::object to_enum(const char* enumeration, std::int64_t value) {

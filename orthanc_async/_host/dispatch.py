@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import orthanc
 
-from orthanc_async import _registry
+from orthanc_async import _registry, rest
 from orthanc_async._error_body import error_body
 from orthanc_async._host import limits
 from orthanc_async._host._native import native
@@ -43,6 +43,8 @@ def begin(settings: dict[str, Any], on_started: Callable[[], None]) -> None:
     session.concurrency = settings["event_concurrency"]
     session.handler_timeout = settings["handler_timeout"]
     session.debug = settings["debug"]
+    # Later versions of Orthanc decode the query before a plugin sees it.
+    rest._query_is_encoded = settings["orthanc_version"] < (1, 13)
     session.on_started = on_started
     _changes.clear()
     _stored.clear()
@@ -117,10 +119,19 @@ def change(change_type: int, level: int, resource: str) -> None:
     if kind == orthanc.ChangeType.ORTHANC_STARTED:
         session.on_started()
     for position, (handler, name) in enumerate(native._async_change_handlers()):
+        if not _wants(handler, event):
+            continue
         queue = _changes.get(position)
         if queue is None:
             queue = _changes[position] = _change_queue(handler, name)
         queue.put((level, resource), event)
+
+
+def _wants(handler: Callable[..., Any], event: tuple[Any, Any, str]) -> bool:
+    """Tell whether the filter of one of our decorators lets the event through."""
+    kinds = getattr(handler, "__orthanc_changes__", None)
+    level = getattr(handler, "__orthanc_level__", None)
+    return (kinds is None or event[0] in kinds) and (level is None or event[1] == level)
 
 
 def _change_queue(handler: Callable[..., Any], name: str) -> EventQueue[tuple[Any, Any, str]]:
