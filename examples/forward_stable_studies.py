@@ -17,7 +17,6 @@ from typing import Any
 
 import aiohttp
 import orthanc
-
 from orthanc_async import Study, on_stable_study, rest
 
 FORWARD_URL = os.environ["FORWARD_URL"].rstrip("/")

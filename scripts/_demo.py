@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pydicom.data
-from pydicom import dcmread
-
 from orthanc_async._server import OrthancServer, ServerError, StartError
+from pydicom import dcmread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -220,10 +219,14 @@ def receiver(folder: Path, step: Steps) -> Iterator[str]:
 
 def shipped_study() -> tuple[list[Path], str]:
     """Return the files of a study that pydicom ships, and what to call it."""
-    folder = Path(pydicom.data.get_testdata_file("DICOMDIR") or "").parent / "98892003" / "MR700"
-    files = sorted(file for file in folder.glob("*") if file.is_file())
-    if not files:
+    folder = Path(pydicom.data.get_testdata_file("DICOMDIR") or "").parent / "98892003"
+    studies: dict[str, list[Path]] = {}
+    for file in sorted(file for file in folder.glob("*/*") if file.is_file()):
+        study = dcmread(file, specific_tags=["StudyInstanceUID"]).StudyInstanceUID
+        studies.setdefault(study, []).append(file)
+    if not studies:
         raise DemoError(f"pydicom's test files are not in {folder}")
+    files = max(studies.values(), key=len)
     first = dcmread(files[0], stop_before_pixels=True)
     return files, f"{first.PatientName}, {first.Modality}, {first.StudyDescription}"
 

@@ -1,5 +1,6 @@
 #include "rest_call.hpp"
 
+#include <condition_variable>
 #include <list>
 #include <nlohmann/json.hpp>
 
@@ -27,6 +28,8 @@ LiveCalls& live_calls() {
 }
 
 thread_local RestCall* running_here = nullptr;
+thread_local RestCall* stepping_here = nullptr;
+thread_local bool wake_is_due = false;
 
 // What every request needs, made once per process: the interpreter is never finalised.
 struct FieldNames {
@@ -86,6 +89,28 @@ std::string error_body(int status, const char* reason, const std::string& messag
     return body.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
+// The first step of an async handler, on the loop's thread. What it asks for, and often its end, is
+// told to the waiting thread in one wake when the step is over, instead of one for each.
+class RestCall::Step {
+public:
+    explicit Step(RestCall& call) : call_(call), outer_(std::exchange(stepping_here, &call)) {}
+    ~Step() {
+        stepping_here = outer_;
+        if (std::exchange(wake_is_due, false)) {
+            call_.signal_.post();
+        }
+    }
+    Step(const Step&) = delete;
+    Step& operator=(const Step&) = delete;
+
+    static RestCall* current() { return stepping_here; }
+    static void wake_later() { wake_is_due = true; }
+
+private:
+    RestCall& call_;
+    RestCall* outer_;
+};
+
 RestCall::RestCall(std::shared_ptr<Registry> registry, std::size_t route, const char* uri,
                    const OrthancPluginHttpRequest* request)
     : registry_(std::move(registry)), handler_(*registry_->rest[route]),
@@ -101,42 +126,40 @@ OrthancPluginErrorCode RestCall::serve(OrthancPluginContext* context,
         const std::lock_guard<std::mutex> lock(live.mutex);
         position = live.calls.insert(live.calls.end(), this);
     }
-    auto& runtime = runtime::Runtime::get();
-    std::unique_lock<std::mutex> lock(mutex_);
-    for (;;) {
-        changed_.wait(lock, [&] {
-            return !operations_.empty() || finished_ || (abandoned_ && !reading_);
-        });
-        while (!operations_.empty()) {
-            std::unique_ptr<sdk::OutputOperation> operation = std::move(operations_.front());
-            operations_.pop_front();
-            lock.unlock();
-            operation->run(context, output);
-            if (operation->returns()) {
-                runtime.mailbox.post(std::move(operation));
-            } else {
-                operation.reset();
-            }
-            lock.lock();
-            ++progress_;
+    auto& mailbox = runtime::Runtime::get().mailbox;
+    std::vector<std::unique_ptr<sdk::OutputOperation>> operations;
+    bool over = false;
+    while (!over) {
+        operations.clear();
+        signal_.wait();
+        {
+            const std::lock_guard<std::mutex> lock(mutex_);
+            operations.swap(operations_);
+            over = finished_ || (abandoned_ && !reading_);
         }
-        if (finished_ || (abandoned_ && !reading_)) {
-            break;
+        for (auto& operation : operations) {
+            operation->run(context, output);
+            ++progress_;
+            if (operation->returns()) {
+                mailbox.post(std::move(operation));
+            }
         }
     }
-    ended_ = true;
-    request_ = nullptr;
-    std::deque<std::unique_ptr<sdk::OutputOperation>> left;
-    left.swap(operations_);
-    lock.unlock();
-    for (auto& operation : left) {
+    operations.clear();
+    {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        ended_ = true;
+        request_ = nullptr;
+        operations.swap(operations_);
+    }
+    for (auto& operation : operations) {
         operation->drop();
         if (operation->returns()) {
-            runtime.mailbox.post(std::move(operation));
+            mailbox.post(std::move(operation));
         }
     }
     {
-        const std::lock_guard<std::mutex> registry_lock(live.mutex);
+        const std::lock_guard<std::mutex> lock(live.mutex);
         live.calls.erase(position);
         if (live.calls.empty()) {
             live.none.notify_all();
@@ -157,10 +180,14 @@ bool RestCall::begin() {
 }
 
 void RestCall::request_is_read() {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    reading_ = false;
-    if (abandoned_) {
-        changed_.notify_one();
+    bool abandoned = false;
+    {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        reading_ = false;
+        abandoned = abandoned_;
+    }
+    if (abandoned) {
+        signal_.post();
     }
 }
 
@@ -216,8 +243,8 @@ void RestCall::start() {
         }
         const auto result = py::reinterpret_steal<py::object>(raw);
         if (handler_.is_async) {
-            const py::object task = runtime::start_task(registry_->host.serve(output, result));
-            keep_task(task);
+            const Step step(*this);
+            keep_task(runtime::start_task(registry_->host.serve(output, result)));
             return;
         }
         if (!answered_) {
@@ -248,25 +275,37 @@ void RestCall::finish() {
         const std::lock_guard<std::mutex> lock(mutex_);
         finished_ = true;
         task = std::exchange(task_, nullptr);
-        changed_.notify_one();
     }
+    wake();
     Py_XDECREF(task);
 }
 
 void RestCall::abandon() {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    abandoned_ = true;
-    changed_.notify_one();
+    {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        abandoned_ = true;
+    }
+    signal_.post();
 }
 
 bool RestCall::perform(std::unique_ptr<sdk::OutputOperation>& operation) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (ended_ || finished_ || abandoned_) {
-        return false;
+    {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        if (ended_ || finished_ || abandoned_) {
+            return false;
+        }
+        operations_.push_back(std::move(operation));
     }
-    operations_.push_back(std::move(operation));
-    changed_.notify_one();
+    wake();
     return true;
+}
+
+void RestCall::wake() {
+    if (Step::current() == this) {
+        Step::wake_later();
+    } else {
+        signal_.post();
+    }
 }
 
 std::string RestCall::describe() const {

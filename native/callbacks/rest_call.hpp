@@ -6,13 +6,12 @@
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
-#include <deque>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
 
+#include "../runtime/signal.hpp"
 #include "../sdk/rest_output.hpp"
 #include "registry.hpp"
 
@@ -69,6 +68,9 @@ public:
     static RestCall* on_this_thread();
 
 private:
+    class Step;
+
+    void wake();
     bool begin();           // false when abandoned before the request could be read
     void request_is_read(); // the waiting thread may leave from here on
     pybind11::dict request_fields() const;
@@ -84,9 +86,9 @@ private:
     std::atomic<std::size_t> progress_{0};
     PyObject* task_ = nullptr; // owned; only touched under the GIL
 
+    runtime::Signal signal_;   // to the waiting thread: look again
     mutable std::mutex mutex_; // a leaf
-    std::condition_variable changed_;
-    std::deque<std::unique_ptr<sdk::OutputOperation>> operations_;
+    std::vector<std::unique_ptr<sdk::OutputOperation>> operations_;
     bool reading_ = false;
     bool finished_ = false;
     bool abandoned_ = false;

@@ -50,7 +50,9 @@ void drain() {
     }
 }
 
-void attach_loop(const py::object& loop, const py::object& task_type, bool eager) {
+// `eager`: whether `task_type` knows eager_start. `ready`: the loop's queue of callbacks, or None.
+void attach_loop(const py::object& loop, const py::object& task_type, bool eager,
+                 const py::object& ready) {
     auto& runtime = Runtime::get();
     auto references = std::make_unique<runtime::LoopReferences>();
     references->loop = loop;
@@ -62,6 +64,9 @@ void attach_loop(const py::object& loop, const py::object& task_type, bool eager
         references->task_kwargs = py::make_tuple("loop", "eager_start");
     } else {
         references->task_kwargs = py::make_tuple("loop");
+    }
+    if (!ready.is_none()) {
+        references->ready = ready;
     }
     loop.attr("add_reader")(runtime.mailbox.fd(), references->drain);
     runtime.loop = std::move(references);

@@ -57,6 +57,53 @@ void Runtime::drop_threads() {
     std::atomic_store(&events_, std::shared_ptr<AttachedPool>());
 }
 
+namespace {
+
+struct Names {
+    PyObject* callback = PyUnicode_InternFromString("_callback");
+    PyObject* context = PyUnicode_InternFromString("_context");
+    PyObject* self = PyUnicode_InternFromString("__self__");
+    PyObject* pop = PyUnicode_InternFromString("pop");
+    PyObject* append = PyUnicode_InternFromString("append");
+};
+
+py::object attribute(const py::object& object, PyObject* name) {
+    PyObject* const value = PyObject_GetAttr(object.ptr(), name);
+    if (value == nullptr) {
+        throw py::error_already_set();
+    }
+    return py::reinterpret_steal<py::object>(value);
+}
+
+// A new task has put its first step at the end of the queue: take it and run it now, in the
+// task's own context, exactly as the loop would a turn later.
+void run_first_step(const py::object& task, const py::object& ready) {
+    static const Names names; // the interpreter is never finalised
+    PyObject* const popped = PyObject_CallMethodNoArgs(ready.ptr(), names.pop);
+    if (popped == nullptr) {
+        throw py::error_already_set();
+    }
+    const auto handle = py::reinterpret_steal<py::object>(popped);
+    const py::object step = attribute(handle, names.callback);
+    if (!attribute(step, names.self).is(task)) {
+        py::object(attribute(ready, names.append))(handle);
+        return;
+    }
+    const py::object context = attribute(handle, names.context);
+    if (PyContext_Enter(context.ptr()) != 0) {
+        throw py::error_already_set();
+    }
+    PyObject* const result = PyObject_CallNoArgs(step.ptr());
+    // Leaving keeps an error of the step, which only a broken loop can raise.
+    if (PyContext_Exit(context.ptr()) != 0 || result == nullptr) {
+        Py_XDECREF(result);
+        throw py::error_already_set();
+    }
+    Py_DECREF(result);
+}
+
+} // namespace
+
 py::object start_task(py::handle coroutine) {
     const LoopReferences& loop = *Runtime::get().loop;
     PyObject* arguments[] = {coroutine.ptr(), loop.loop.ptr(), Py_True};
@@ -65,7 +112,11 @@ py::object start_task(py::handle coroutine) {
     if (task == nullptr) {
         throw py::error_already_set();
     }
-    return py::reinterpret_steal<py::object>(task);
+    auto started = py::reinterpret_steal<py::object>(task);
+    if (loop.ready) {
+        run_first_step(started, loop.ready);
+    }
+    return started;
 }
 
 } // namespace orthanc_async::runtime

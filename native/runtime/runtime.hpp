@@ -23,6 +23,7 @@ struct LoopReferences {
     pybind11::object drain; // the reader of the mailbox's descriptor
     pybind11::object task_type;
     pybind11::object task_kwargs; // names of the keyword arguments of task_type
+    pybind11::object ready;       // asyncio's queue of callbacks; null where start_task needs none
 };
 
 class Runtime {
@@ -56,8 +57,10 @@ private:
     std::shared_ptr<AttachedPool> events_;   // plain `def` change handlers: one thread, in order
 };
 
-// Starts `coroutine` as a task of the plugin's loop; eager where that was chosen. Returns the task.
-// Thread: owner. GIL: held.
+// Starts `coroutine` as a task of the plugin's loop and runs it up to its first suspension, which
+// spares a turn of the loop: with asyncio's eager tasks where Python has them (3.12), else by
+// taking the task's first step out of the queue of callbacks. Returns the task.
+// Thread: owner, in a callback of the loop. GIL: held.
 pybind11::object start_task(pybind11::handle coroutine);
 
 } // namespace orthanc_async::runtime

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import click
-
 from orthanc_async._cli._config_command import config, plugin_path
 from orthanc_async._cli._doctor import doctor
 from orthanc_async._cli._run import run

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-
 from orthanc_async import _server_config
 from orthanc_async._cli._options import Exit, Script, refuse_same_names
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-
 from orthanc_async._cli import _access, _checks, _orthanc_json
 from orthanc_async._cli._findings import Finding, error, ok, show, warning
 from orthanc_async._cli._options import Exit, option

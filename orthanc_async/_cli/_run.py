@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
-
 from orthanc_async import _server_config
 from orthanc_async._cli import _log_lines, _orthanc_json
 from orthanc_async._cli._options import Exit, Port, Script, option, refuse_same_names

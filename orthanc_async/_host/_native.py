@@ -35,6 +35,7 @@ if TYPE_CHECKING:
             loop: asyncio.AbstractEventLoop,
             task_type: type[asyncio.Task[Any]],
             eager: bool,  # noqa: FBT001
+            ready: object,
         ) -> None: ...
         def _loop_runs(self, runs: bool) -> None: ...  # noqa: FBT001
         def _ready(self, failure: str) -> None: ...

@@ -52,7 +52,9 @@ def _serve(loop: asyncio.AbstractEventLoop, settings: dict[str, Any]) -> float:
     _starting = None
     _stop_request = loop.create_future()
     _loop._set(loop)
-    native._attach_loop(loop, asyncio.Task, sys.version_info >= (3, 12))
+    eager = sys.version_info >= (3, 12)
+    ready = None if eager or loop.get_debug() else getattr(loop, "_ready", None)
+    native._attach_loop(loop, asyncio.Task, eager, ready)
     watchdog = Watchdog(loop, settings["handler_timeout"])
     native._loop_runs(True)
     try:

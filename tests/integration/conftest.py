@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pydicom
 import pydicom.data
 import pytest
-
 from orthanc_async._server import OrthancServer, StartError
 
 DEADLINE = 15.0
@@ -275,8 +275,12 @@ def pytest_runtest_makereport(
 @pytest.fixture(scope="session")
 def dicom_files() -> list[Path]:
     """The eleven files of one MR study that pydicom ships."""
-    folder = Path(pydicom.data.get_testdata_file("DICOMDIR") or "").parent / "98892003" / "MR700"
-    files = sorted(file for file in folder.glob("*") if file.is_file())
+    folder = Path(pydicom.data.get_testdata_file("DICOMDIR") or "").parent / "98892003"
+    studies: dict[str, list[Path]] = {}
+    for file in sorted(file for file in folder.glob("*/*") if file.is_file()):
+        study = pydicom.dcmread(file, specific_tags=["StudyInstanceUID"]).StudyInstanceUID
+        studies.setdefault(study, []).append(file)
+    files = max(studies.values(), key=len)
     assert len(files) == 11
     return files
 

@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,10 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from orthanc_async._server_net import free_port
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification
-
-from orthanc_async._server_net import free_port
 
 HELLO = """
 from orthanc_async import rest
@@ -237,13 +237,16 @@ def test_orthanc_dies_with_the_command(run: Start) -> None:
     """Even when the command is killed, no Orthanc stays behind."""
     command = run()
     command.port()
+    configuration = Path(command.wait_line(r"Configuration +(\S+)")[1])
     orthanc = orthanc_of(command)
     command.process.kill()
-    command.wait()
+    command.process.wait()
     deadline = time.monotonic() + 20
     while _alive(orthanc) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not _alive(orthanc)
+    # Who is killed cannot tidy up.
+    shutil.rmtree(configuration.parent)
 
 
 def _alive(process: int) -> bool:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
 from orthanc_async._server_net import free_port
 
 if TYPE_CHECKING:
@@ -59,6 +58,7 @@ def test_forward_example(
         EXAMPLES / "forward_stable_studies.py",
         config={"StableAge": 1},
         environment={"FORWARD_URL": url},
+        verbose=True,  # an INFO line is awaited below
     )
     assert server.http.get("/forward/status").json() == {"to": url, "studies": {}}
     sent = {server.upload(file)["ID"]: file.read_bytes() for file in dicom_files}

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from orthanc_async import _server_config
 from orthanc_async._cli import _orthanc_json
 from orthanc_async._cli._config_command import existing_server_config

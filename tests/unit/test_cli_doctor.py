@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
-
 from orthanc_async import _server_config
 from orthanc_async._cli import _access, _checks, main
 from orthanc_async._cli._findings import Finding, Level

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 from click.testing import CliRunner
-
 from orthanc_async._cli import _log_lines, main
 from orthanc_async._cli._options import Exit, Port, Script, refuse_same_names
 

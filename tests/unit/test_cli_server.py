@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-
 from orthanc_async._server import (
     OrthancServer,
     PortTakenError,

@@ -1,0 +1,28 @@
+// One thread waits, others call: a semaphore.
+#pragma once
+
+#include <cerrno>
+#include <semaphore.h>
+
+namespace orthanc_async::runtime {
+
+// A condition variable would be signalled under its mutex, and the woken thread would then sleep
+// again for the mutex; a semaphore costs one wake, and none when the waiter has not slept yet.
+class Signal {
+public:
+    Signal() { sem_init(&semaphore_, 0, 0); }
+    ~Signal() { sem_destroy(&semaphore_); }
+    Signal(const Signal&) = delete;
+    Signal& operator=(const Signal&) = delete;
+
+    void post() noexcept { sem_post(&semaphore_); } // thread: any
+    void wait() noexcept {
+        while (sem_wait(&semaphore_) != 0 && errno == EINTR) {
+        }
+    }
+
+private:
+    sem_t semaphore_;
+};
+
+} // namespace orthanc_async::runtime
