@@ -129,9 +129,14 @@ OrthancPluginErrorCode RestCall::serve(OrthancPluginContext* context,
     auto& mailbox = runtime::Runtime::get().mailbox;
     std::vector<std::unique_ptr<sdk::OutputOperation>> operations;
     bool over = false;
+    const bool alone = live_count() == 1;
     while (!over) {
         operations.clear();
-        signal_.wait();
+        if (alone) {
+            signal_.wait_briefly(std::chrono::microseconds(30));
+        } else {
+            signal_.wait();
+        }
         {
             const std::lock_guard<std::mutex> lock(mutex_);
             operations.swap(operations_);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cerrno>
+#include <chrono>
 #include <semaphore.h>
 
 namespace orthanc_async::runtime {
@@ -16,6 +17,20 @@ public:
     Signal& operator=(const Signal&) = delete;
 
     void post() noexcept { sem_post(&semaphore_); } // thread: any
+    // Looks for a while before it sleeps: worth it when the answer is a few microseconds away and a
+    // core is free, as a sleep and its wake cost more than that.
+    void wait_briefly(std::chrono::nanoseconds most) noexcept {
+        const auto end = std::chrono::steady_clock::now() + most;
+        do {
+            for (int i = 0; i < 16; ++i) {
+                if (sem_trywait(&semaphore_) == 0) {
+                    return;
+                }
+                __builtin_ia32_pause();
+            }
+        } while (std::chrono::steady_clock::now() < end);
+        wait();
+    }
     void wait() noexcept {
         while (sem_wait(&semaphore_) != 0 && errno == EINTR) {
         }

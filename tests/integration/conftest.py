@@ -11,10 +11,11 @@ import json
 import re
 import textwrap
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pydicom
 import pydicom.data
@@ -23,9 +24,25 @@ from orthanc_async._server import OrthancServer, StartError
 
 DEADLINE = 15.0
 _POLL = 0.02
+_T = TypeVar("_T")
 _ERROR = re.compile(r"E\d{4} \d\d:\d\d:\d\d\.\d{6}")
 _SANITIZER = re.compile(r"\w+Sanitizer|: runtime error: |Fatal Python error|LeakSanitizer")
-_LOGS = pytest.StashKey[list[OrthancServer]]()
+_LOGS = pytest.StashKey[list[list[OrthancServer]]]()
+
+
+def wait_until(predicate: Callable[[], _T], *, timeout: float = DEADLINE) -> _T:
+    """Call a function until it gives something true, and return that.
+
+    Args:
+        predicate: what to wait for.
+        timeout: seconds, after which the test fails.
+    """
+    deadline = time.monotonic() + timeout
+    while not (value := predicate()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {timeout:g} s; the last value was {value!r}")
+        time.sleep(_POLL)
+    return value
 
 
 @dataclass(frozen=True)
@@ -232,9 +249,21 @@ class OrthancFactory:
 @pytest.fixture
 def orthanc_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OrthancFactory]:
     """Give a function that starts an Orthanc; end and examine all of them after the test."""
+    yield from _factory(request, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared_orthanc(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OrthancFactory]:
+    """Give the same for an Orthanc that serves all tests of a module."""
+    yield from _factory(request, tmp_path_factory.mktemp("shared"))
+
+
+def _factory(request: pytest.FixtureRequest, folder: Path) -> Iterator[OrthancFactory]:
     servers: list[OrthancServer] = []
-    request.node.stash[_LOGS] = servers
-    yield OrthancFactory(tmp_path, servers)
+    request.node.stash.setdefault(_LOGS, []).append(servers)
+    yield OrthancFactory(folder, servers)
     problems = []
     try:
         for server in servers:
@@ -267,8 +296,9 @@ def pytest_runtest_makereport(
     """Show the logs with a failure."""
     report = yield
     if report.failed:
-        for server in item.stash.get(_LOGS, []):
-            report.sections.append((f"Orthanc's log ({call.when})", server.log_text()))
+        for node in item.listchain():
+            for server in chain.from_iterable(node.stash.get(_LOGS, [])):
+                report.sections.append((f"Orthanc's log ({call.when})", server.log_text()))
     return report
 
 
