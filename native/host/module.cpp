@@ -7,6 +7,7 @@
 #include "../callbacks/rest.hpp"
 #include "../callbacks/stored.hpp"
 #include "../runtime/runtime.hpp"
+#include "../runtime/selector.hpp"
 #include "../sdk/dicom_instance.hpp"
 #include "../sdk/generated.hpp"
 #include "../sdk/rest_output.hpp"
@@ -21,9 +22,6 @@ namespace {
 
 using runtime::Gate;
 using runtime::Runtime;
-
-// How many messages one turn of the loop handles before others have theirs.
-constexpr std::size_t drain_batch = 64;
 
 py::dict settings() {
     const Settings& settings = Session::get().settings();
@@ -42,14 +40,6 @@ py::dict settings() {
     return values;
 }
 
-// Thread: owner, called by the loop when the mailbox's descriptor is readable, and by itself.
-void drain() {
-    auto& runtime = Runtime::get();
-    if (runtime.mailbox.drain(drain_batch) && runtime.loop) {
-        runtime.loop->call_soon(runtime.loop->drain);
-    }
-}
-
 // `eager`: whether `task_type` knows eager_start. `ready`: the loop's queue of callbacks, or None.
 void attach_loop(const py::object& loop, const py::object& task_type, bool eager,
                  const py::object& ready) {
@@ -58,7 +48,7 @@ void attach_loop(const py::object& loop, const py::object& task_type, bool eager
     references->loop = loop;
     references->create_future = loop.attr("create_future");
     references->call_soon = loop.attr("call_soon");
-    references->drain = py::cpp_function(&drain);
+    references->drain = py::cpp_function(&runtime::drain_mailbox);
     references->task_type = task_type;
     if (eager) {
         references->task_kwargs = py::make_tuple("loop", "eager_start");
@@ -107,6 +97,7 @@ void fill(py::module_& module) {
     sdk::add_generated(module);
     sdk::add_rest_output(module);
     sdk::add_dicom_instance(module);
+    runtime::add_selector(module);
     callbacks::add_rest(module);
     callbacks::add_changes(module);
     callbacks::add_stored(module);

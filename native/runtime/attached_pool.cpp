@@ -2,8 +2,8 @@
 
 #include <condition_variable>
 #include <deque>
+#include <exception>
 #include <mutex>
-#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -28,35 +28,38 @@ struct AttachedPool::State : std::enable_shared_from_this<AttachedPool::State> {
     std::condition_variable work;
     mutable std::condition_variable quiet;
     std::deque<Waiting> queue;
-    std::size_t threads = 0;
+    std::size_t threads = 0;  // without those that have decided to end
+    std::size_t leaving = 0;  // these: a thread may wait long for the GIL before it has ended
+    std::size_t starting = 0; // not yet attached, which may take as long; they look by themselves
     std::size_t running = 0;  // inside deliver()
     std::size_t paused = 0;   // of these, inside a call without the GIL
     std::size_t sleeping = 0; // waiting with no time limit that matters
     bool watched = false;     // one thread waits for the first message to become overdue
     bool stopping = false;
 
-    bool start_thread() {
+    // Lock held. When the system gives no thread, the others serve what waits.
+    void start_thread() {
         try {
             std::thread([self = shared_from_this()] { self->thread_main(); }).detach();
-        } catch (const std::system_error&) {
-            return false;
+        } catch (const std::exception&) { // std::system_error, std::bad_alloc
+            return;
         }
         ++threads;
-        return true;
+        ++starting;
     }
 
     // Lock held. Sees to it that somebody takes the first message, now or when it is overdue.
     void call_for_hands() {
-        if (queue.empty()) {
+        if (queue.empty() || stopping) {
             return;
         }
         const bool somebody_returns = running > paused;
-        if (somebody_returns && (watched || (sleeping == 0 && threads >= limits.threads))) {
+        if (somebody_returns && watched) {
             return;
         }
         if (sleeping > 0 || watched) {
             work.notify_one();
-        } else if (threads < limits.threads) {
+        } else if (starting == 0 && threads < limits.threads) {
             start_thread();
         }
     }
@@ -93,50 +96,69 @@ struct AttachedPool::State : std::enable_shared_from_this<AttachedPool::State> {
     }
 
     void thread_main();
+    void serve(std::unique_lock<std::mutex>& lock);
 };
 
 namespace {
 
-// Which pool this thread belongs to, for Pause.
+// For Pause: the pool whose message this thread delivers, and how many pauses are nested there.
 thread_local void* own_pool = nullptr;
+thread_local int pauses = 0;
 
 } // namespace
 
 void AttachedPool::State::thread_main() {
-    own_pool = this;
     attachment.attach();
     std::unique_lock<std::mutex> lock(mutex);
+    --starting;
     while (wait_for_turn(lock)) {
         ++running;
-        bool held = false;
-        while (!queue.empty() && !stopping) {
-            std::unique_ptr<Message> message = std::move(queue.front().message);
-            queue.pop_front();
-            call_for_hands();
-            lock.unlock();
-            if (!held) {
-                attachment.acquire();
-                held = true;
-            }
-            message->deliver();
-            message.reset();
-            lock.lock();
-        }
-        lock.unlock();
-        if (held) {
-            attachment.release();
-        }
-        lock.lock();
+        serve(lock);
         --running;
         if (running == 0 && queue.empty()) {
             quiet.notify_all();
         }
     }
+    --threads;
+    ++leaving;
+    // Only a pool destroyed without stop() has some: they too end where the GIL is held.
+    std::deque<Waiting> left;
+    left.swap(queue);
     lock.unlock();
+    if (!left.empty()) {
+        attachment.acquire();
+        left.clear();
+        attachment.release();
+    }
     attachment.detach();
     lock.lock();
-    --threads;
+    --leaving;
     quiet.notify_all();
+}
+
+// Delivers until nothing waits. Lock held at both ends, not in between.
+void AttachedPool::State::serve(std::unique_lock<std::mutex>& lock) {
+    own_pool = this;
+    bool held = false;
+    while (!queue.empty() && !stopping) {
+        std::unique_ptr<Message> message = std::move(queue.front().message);
+        queue.pop_front();
+        call_for_hands();
+        lock.unlock();
+        if (!held) {
+            attachment.acquire();
+            held = true;
+        }
+        message->deliver();
+        message.reset();
+        lock.lock();
+    }
+    own_pool = nullptr;
+    if (held) {
+        lock.unlock();
+        attachment.release();
+        lock.lock();
+    }
 }
 
 AttachedPool::AttachedPool(PoolLimits limits, Attachment attachment)
@@ -156,6 +178,12 @@ bool AttachedPool::submit(std::unique_ptr<Message>& message) {
     }
     state.queue.push_back({std::move(message), Clock::now()});
     state.call_for_hands();
+    if (state.threads == 0) {
+        // The system gives no thread: nobody would ever take it.
+        message = std::move(state.queue.back().message);
+        state.queue.pop_back();
+        return false;
+    }
     return true;
 }
 
@@ -169,7 +197,9 @@ std::vector<std::unique_ptr<Message>> AttachedPool::stop(Clock::time_point deadl
     }
     state.queue.clear();
     state.work.notify_all();
-    state.quiet.wait_until(lock, deadline, [&] { return state.threads == 0; });
+    state.quiet.notify_all();
+    state.quiet.wait_until(lock, deadline,
+                           [&] { return state.threads == 0 && state.leaving == 0; });
     return left;
 }
 
@@ -185,7 +215,7 @@ std::size_t AttachedPool::threads() const {
 }
 
 AttachedPool::Pause::Pause() {
-    if (own_pool != nullptr) {
+    if (own_pool != nullptr && ++pauses == 1) {
         auto& state = *static_cast<State*>(own_pool);
         const std::lock_guard<std::mutex> lock(state.mutex);
         ++state.paused;
@@ -194,7 +224,7 @@ AttachedPool::Pause::Pause() {
 }
 
 AttachedPool::Pause::~Pause() {
-    if (own_pool != nullptr) {
+    if (own_pool != nullptr && --pauses == 0) {
         auto& state = *static_cast<State*>(own_pool);
         const std::lock_guard<std::mutex> lock(state.mutex);
         --state.paused;

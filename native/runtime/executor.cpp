@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <condition_variable>
 #include <deque>
+#include <exception>
 #include <list>
 #include <mutex>
-#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -42,13 +42,15 @@ struct Executor::State : std::enable_shared_from_this<Executor::State> {
 
     mutable std::mutex mutex; // a leaf: never held while an operation runs or is destroyed
     std::condition_variable work;
-    std::condition_variable changed; // supervisor, and stop()
+    std::condition_variable changed; // stop()
+    std::condition_variable overdue; // supervisor
     std::deque<Waiting> queue;
     std::list<const Operation*> running;
     std::size_t threads = 0;
     std::size_t idle = 0;
     Clock::time_point last_finish = Clock::now();
     bool supervised = false;
+    bool supervisor_sleeps = false; // without a time limit: somebody must wake it
     bool stopping = false;
 
     std::vector<std::string> describe_running() const {
@@ -64,20 +66,24 @@ struct Executor::State : std::enable_shared_from_this<Executor::State> {
     bool start_worker() {
         try {
             std::thread([self = shared_from_this()] { self->work_loop(); }).detach();
-        } catch (const std::system_error&) {
+        } catch (const std::exception&) { // std::system_error, std::bad_alloc
             return false;
         }
         ++threads;
         return true;
     }
 
-    void start_supervisor() {
-        if (!supervised) {
+    // Lock held. Sees to it that the supervisor looks at the queue. Where the system gives no
+    // thread for it, the pool keeps its size until the next call tries again.
+    void call_supervisor() {
+        if (supervisor_sleeps) {
+            overdue.notify_one();
+        } else if (!supervised) {
             try {
                 std::thread([self = shared_from_this()] { self->supervise(); }).detach();
                 supervised = true;
-            } catch (const std::system_error&) {
-                // Without one the pool keeps its size until the next call tries again.
+            } catch (const std::exception&) {
+                supervised = false;
             }
         }
     }
@@ -106,9 +112,6 @@ struct Executor::State : std::enable_shared_from_this<Executor::State> {
             lock.lock();
             running.erase(position);
             last_finish = Clock::now();
-            if (stopping) {
-                changed.notify_all();
-            }
             lock.unlock();
             done(std::move(operation));
             lock.lock();
@@ -122,18 +125,23 @@ struct Executor::State : std::enable_shared_from_this<Executor::State> {
         std::unique_lock<std::mutex> lock(mutex);
         while (!stopping) {
             if (queue.empty()) {
-                changed.wait(lock);
+                supervisor_sleeps = true;
+                overdue.wait(lock);
+                supervisor_sleeps = false;
                 continue;
             }
             const auto still_since = std::max(queue.front().since, last_finish);
             const auto still = Clock::now() - still_since;
-            if (threads >= limits.most_threads && still >= limits.fail_after) {
-                reject_waiting(lock);
-            } else if (still >= limits.grow_after && idle == 0 && threads < limits.most_threads &&
+            if (still >= limits.grow_after && idle > 0) {
+                work.notify_one();
+            } else if (still >= limits.grow_after && threads < limits.most_threads &&
                        start_worker()) {
                 last_finish = Clock::now(); // the next one is due a whole period later
+            } else if (still >= limits.fail_after) {
+                reject_waiting(lock);
+                continue;
             }
-            changed.wait_for(lock, limits.grow_after);
+            overdue.wait_for(lock, limits.grow_after);
         }
         supervised = false;
         changed.notify_all();
@@ -143,11 +151,10 @@ struct Executor::State : std::enable_shared_from_this<Executor::State> {
         std::deque<Waiting> refused;
         refused.swap(queue);
         const auto names = describe_running();
-        lock.unlock();
         const std::string reason =
-            "all " + std::to_string(limits.most_threads) +
-            " threads for Orthanc's functions are busy and none has finished for " +
+            "all " + std::to_string(threads) + " threads for Orthanc's functions are busy and none has finished for " +
             std::to_string(limits.fail_after.count() / 1000) + " s; running: " + join(names, 8);
+        lock.unlock();
         for (auto& waiting : refused) {
             waiting.operation->reject(reason);
             done(std::move(waiting.operation));
@@ -166,25 +173,30 @@ Executor::~Executor() {
 void Executor::submit(std::unique_ptr<Operation> operation) {
     State& state = *state_;
     std::unique_lock<std::mutex> lock(state.mutex);
-    if (state.stopping) {
-        lock.unlock();
-        operation->reject("Orthanc has stopped");
-        state.done(std::move(operation));
-        return;
-    }
-    state.queue.push_back({std::move(operation), Clock::now()});
-    if (state.idle >= state.queue.size()) {
+    const char* refusal = "Orthanc has stopped";
+    if (!state.stopping) {
+        state.queue.push_back({std::move(operation), Clock::now()});
+        if (state.idle >= state.queue.size()) {
+            state.work.notify_one();
+            return;
+        }
+        if (state.threads < state.limits.threads && state.start_worker()) {
+            return;
+        }
         state.work.notify_one();
-        return;
+        state.call_supervisor();
+        if (state.threads > 0 || state.supervised) {
+            return;
+        }
+        // Nobody would ever take it.
+        operation = std::move(state.queue.back().operation);
+        state.queue.pop_back();
+        refusal = "the system gives no thread to run Orthanc's functions on: raise its limit on "
+                  "threads or memory";
     }
-    if (state.threads < state.limits.threads && state.start_worker()) {
-        return;
-    }
-    state.work.notify_one();
-    if (state.queue.size() == 1 || !state.supervised) {
-        state.start_supervisor();
-        state.changed.notify_all();
-    }
+    lock.unlock();
+    operation->reject(refusal);
+    state.done(std::move(operation));
 }
 
 std::vector<std::string> Executor::stop(Clock::time_point deadline) {
@@ -194,7 +206,7 @@ std::vector<std::string> Executor::stop(Clock::time_point deadline) {
     state.stopping = true;
     refused.swap(state.queue);
     state.work.notify_all();
-    state.changed.notify_all();
+    state.overdue.notify_all();
     lock.unlock();
     for (auto& waiting : refused) {
         waiting.operation->reject("Orthanc has stopped");

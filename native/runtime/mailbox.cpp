@@ -48,13 +48,15 @@ bool Mailbox::drain(std::size_t most) {
 
 void Mailbox::open() {
     std::vector<std::unique_ptr<Message>> late;
+    // Cleared first, as in drain(): cleared last, it would swallow the signal of a producer that
+    // posts as soon as the mailbox is open, and nobody would signal again.
+    wakeup_.clear();
     {
         const std::lock_guard<std::mutex> lock(mutex_);
         late.swap(incoming_);
         signalled_ = false;
         open_ = true;
     }
-    wakeup_.clear();
 }
 
 void Mailbox::close() {

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from contextvars import ContextVar
+    from selectors import SelectorKey
 
     class RestCall(Protocol):
         """A REST request between its arrival and its end."""
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
             eager: bool,  # noqa: FBT001
             ready: object,
         ) -> None: ...
+        def _select(
+            self, epoll: int, keys: Mapping[Any, SelectorKey], timeout: float | None
+        ) -> list[tuple[SelectorKey, int]]: ...
         def _loop_runs(self, runs: bool) -> None: ...  # noqa: FBT001
         def _ready(self, failure: str) -> None: ...
         def _set_gate(self, state: str) -> None: ...

@@ -6,7 +6,9 @@ Thread: the owner of the interpreter, for everything here but what says otherwis
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
+import selectors
 import sys
 import time
 from typing import Any
@@ -20,6 +22,17 @@ logger = logging.getLogger("orthanc_async")
 
 _stop_request: asyncio.Future[float] | None = None
 _starting: asyncio.Task[None] | None = None
+
+
+class MailboxSelector(selectors.EpollSelector):
+    """A selector that delivers the native half's messages itself while it waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # An attribute, not a method: the loop then calls into the native half at once.
+        self.select = functools.partial(  # type: ignore[method-assign]
+            native._select, self.fileno(), self.get_map()
+        )
 
 
 def run() -> None:
@@ -110,7 +123,7 @@ def _new_loop(kind: str) -> asyncio.AbstractEventLoop:
             ) from None
         loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
         return loop
-    return asyncio.new_event_loop()
+    return asyncio.SelectorEventLoop(MailboxSelector())
 
 
 def _close(loop: asyncio.AbstractEventLoop) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pydicom
 import pydicom.data
@@ -24,25 +24,9 @@ from orthanc_async._server import OrthancServer, StartError
 
 DEADLINE = 15.0
 _POLL = 0.02
-_T = TypeVar("_T")
 _ERROR = re.compile(r"E\d{4} \d\d:\d\d:\d\d\.\d{6}")
 _SANITIZER = re.compile(r"\w+Sanitizer|: runtime error: |Fatal Python error|LeakSanitizer")
 _LOGS = pytest.StashKey[list[list[OrthancServer]]]()
-
-
-def wait_until(predicate: Callable[[], _T], *, timeout: float = DEADLINE) -> _T:
-    """Call a function until it gives something true, and return that.
-
-    Args:
-        predicate: what to wait for.
-        timeout: seconds, after which the test fails.
-    """
-    deadline = time.monotonic() + timeout
-    while not (value := predicate()):
-        if time.monotonic() > deadline:
-            pytest.fail(f"not within {timeout:g} s; the last value was {value!r}")
-        time.sleep(_POLL)
-    return value
 
 
 @dataclass(frozen=True)
@@ -153,6 +137,27 @@ class Orthanc(OrthancServer):
             if ended or time.monotonic() > deadline:
                 why = "Orthanc has ended" if ended else f"{timeout:g} s have passed"
                 pytest.fail(f"the log holds {pattern!r} {len(found)} times, not {count}: {why}")
+            time.sleep(_POLL)
+
+    def wait_json(
+        self, path: str, done: Callable[[Any], object], *, timeout: float = DEADLINE
+    ) -> Any:
+        """GET a path again and again until its JSON is as wanted; return that.
+
+        Args:
+            path: of the REST API or of a script's route.
+            done: tells whether the JSON is as wanted.
+            timeout: seconds, after which the test fails.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            answer = self.http.get(path)
+            assert answer.status == 200, answer.text
+            value = answer.json()
+            if done(value):
+                return value
+            if time.monotonic() > deadline:
+                pytest.fail(f"GET {path} does not give what is wanted: {answer.text[:2000]}")
             time.sleep(_POLL)
 
     def upload(self, file: Path | bytes) -> dict[str, Any]:
