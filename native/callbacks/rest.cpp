@@ -66,10 +66,12 @@ OrthancPluginErrorCode handle(std::size_t route, OrthancPluginRestOutput* output
         return refuse(context, output, uri, request, "Orthanc is stopping");
     }
     const auto call = std::make_shared<RestCall>(std::move(registry), route, uri, request);
+    call->arrive();
     std::unique_ptr<runtime::Message> message = std::make_unique<RestMessage>(call);
     const bool accepted = call->is_async() ? runtime.mailbox.post(std::move(message))
                                            : pool->submit(message);
     if (!accepted) {
+        call->leave();
         return refuse(context, output, uri, request, "Orthanc is stopping");
     }
     return call->serve(context, output);
@@ -247,6 +249,28 @@ py::object register_rest_callback_later(const std::string& pattern, py::object c
     return future;
 }
 
+// The handler of this output has ended: its Orthanc thread may go.
+PyObject* finish(PyObject* /*module*/, PyObject* output) noexcept {
+    if (const auto call = call_of(output)) {
+        call->finish();
+    }
+    Py_RETURN_NONE;
+}
+
+// The same, but only when the request has been answered; tells whether it has.
+PyObject* finish_answered(PyObject* /*module*/, PyObject* output) noexcept {
+    const auto call = call_of(output);
+    if (!call || !call->answered()) {
+        Py_RETURN_FALSE;
+    }
+    call->finish();
+    Py_RETURN_TRUE;
+}
+
+// Every request needs them: plain functions cost a fifth of pybind11's.
+PyMethodDef finish_functions[] = {{"_finish", finish, METH_O, nullptr},
+                                  {"_finish_answered", finish_answered, METH_O, nullptr}};
+
 } // namespace
 
 void add_rest(py::module_& module) {
@@ -271,21 +295,10 @@ void add_rest(py::module_& module) {
                                [](const RestCall& call) { return method_name(call.method()); });
     module.def("_live_rest_calls", &RestCall::live);
     module.def("_call_of", &call_of);
-    // The same, but only when the request has been answered; tells whether it has.
-    module.def("_finish_answered", [](py::handle output) {
-        const auto call = call_of(output);
-        if (!call || !call->answered()) {
-            return false;
-        }
-        call->finish();
-        return true;
-    });
-    // The handler of this output has ended: its Orthanc thread may go.
-    module.def("_finish", [](py::handle output) {
-        if (const auto call = call_of(output)) {
-            call->finish();
-        }
-    });
+    for (PyMethodDef& definition : finish_functions) {
+        module.add_object(definition.ml_name, py::reinterpret_steal<py::object>(
+                                                  PyCFunction_New(&definition, module.ptr())));
+    }
 }
 
 } // namespace orthanc_async::callbacks

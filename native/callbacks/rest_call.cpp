@@ -118,21 +118,30 @@ RestCall::RestCall(std::shared_ptr<Registry> registry, std::size_t route, const 
 
 RestCall::~RestCall() = default;
 
+void RestCall::arrive() {
+    LiveCalls& live = live_calls();
+    const std::lock_guard<std::mutex> lock(live.mutex);
+    position_ = live.calls.insert(live.calls.end(), this);
+    alone_ = live.calls.size() == 1;
+}
+
+void RestCall::leave() {
+    LiveCalls& live = live_calls();
+    const std::lock_guard<std::mutex> lock(live.mutex);
+    live.calls.erase(position_);
+    if (live.calls.empty()) {
+        live.none.notify_all();
+    }
+}
+
 OrthancPluginErrorCode RestCall::serve(OrthancPluginContext* context,
                                        OrthancPluginRestOutput* output) {
-    LiveCalls& live = live_calls();
-    std::list<RestCall*>::iterator position;
-    {
-        const std::lock_guard<std::mutex> lock(live.mutex);
-        position = live.calls.insert(live.calls.end(), this);
-    }
     auto& mailbox = runtime::Runtime::get().mailbox;
     std::vector<std::unique_ptr<sdk::OutputOperation>> operations;
     bool over = false;
-    const bool alone = live_count() == 1;
     while (!over) {
         operations.clear();
-        if (alone) {
+        if (alone_ && progress_ == 0) {
             signal_.wait_briefly(std::chrono::microseconds(30));
         } else {
             signal_.wait();
@@ -163,13 +172,7 @@ OrthancPluginErrorCode RestCall::serve(OrthancPluginContext* context,
             mailbox.post(std::move(operation));
         }
     }
-    {
-        const std::lock_guard<std::mutex> lock(live.mutex);
-        live.calls.erase(position);
-        if (live.calls.empty()) {
-            live.none.notify_all();
-        }
-    }
+    leave();
     if (!answered_.exchange(true)) {
         const std::string body =
             error_body(503, "Service Unavailable", "Orthanc is stopping", method_, uri_);
@@ -248,6 +251,9 @@ void RestCall::start() {
         }
         const auto result = py::reinterpret_steal<py::object>(raw);
         if (handler_.is_async) {
+            if (alone_) {
+                runtime::Runtime::get().lone_call = true;
+            }
             const Step step(*this);
             keep_task(runtime::start_task(registry_->host.serve(output, result)));
             return;

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -30,6 +31,10 @@ public:
     ~RestCall() override;
     RestCall(const RestCall&) = delete;
     RestCall& operator=(const RestCall&) = delete;
+
+    // Thread: Orthanc's, before the call is handed over, and when nobody takes it.
+    void arrive();
+    void leave();
 
     // Thread: Orthanc's. GIL: not held. Carries out what the handler asks for, until it has ended
     // or has been abandoned.
@@ -82,6 +87,8 @@ private:
     const std::string uri_;
     const OrthancPluginHttpRequest* request_; // valid while the waiting thread waits
     const std::chrono::steady_clock::time_point since_ = std::chrono::steady_clock::now();
+    std::list<RestCall*>::iterator position_; // among the live calls
+    bool alone_ = false;                      // no other was live when it came
     std::atomic<bool> answered_{false};
     std::atomic<std::size_t> progress_{0};
     PyObject* task_ = nullptr; // owned; only touched under the GIL

@@ -50,10 +50,11 @@ void attach_loop(const py::object& loop, const py::object& task_type, bool eager
     references->call_soon = loop.attr("call_soon");
     references->drain = py::cpp_function(&runtime::drain_mailbox);
     references->task_type = task_type;
+    references->task_name = py::str("orthanc-rest-handler");
     if (eager) {
-        references->task_kwargs = py::make_tuple("loop", "eager_start");
+        references->task_kwargs = py::make_tuple("loop", "name", "eager_start");
     } else {
-        references->task_kwargs = py::make_tuple("loop");
+        references->task_kwargs = py::make_tuple("loop", "name");
     }
     if (!ready.is_none()) {
         references->ready = ready;

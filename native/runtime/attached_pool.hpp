@@ -34,8 +34,8 @@ public:
     AttachedPool(PoolLimits limits, Attachment attachment);
     ~AttachedPool(); // does not wait
 
-    // Thread: any. GIL: any. False after stop(), or when the system gives no thread;
-    // the message is then still the caller's.
+    // Thread: any. GIL: any. False after stop(), or when the system gives no thread at
+    // all; the message is then still the caller's.
     bool submit(std::unique_ptr<Message>& message);
 
     // What was not begun comes back, to be destroyed where the GIL is held. Running handlers are

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "cpu_relax.hpp"
+
 namespace orthanc_async::runtime {
 
 bool Mailbox::post(std::unique_ptr<Message> message) {
@@ -10,8 +12,9 @@ bool Mailbox::post(std::unique_ptr<Message> message) {
     {
         const std::lock_guard<std::mutex> lock(mutex_);
         incoming_.push_back(std::move(message));
+        waiting_.store(true, std::memory_order_release);
         open = open_;
-        if (open && !signalled_) {
+        if (open && !signalled_ && !watched_) {
             signalled_ = true;
             wake = true;
             ++wakes_;
@@ -28,10 +31,18 @@ bool Mailbox::drain(std::size_t most) {
         // The descriptor is cleared before the swap: a producer that comes in between signals
         // again, so no message is left without a wake.
         std::vector<std::unique_ptr<Message>> taken;
-        wakeup_.clear();
+        bool signalled = false;
         {
             const std::lock_guard<std::mutex> lock(mutex_);
-            signalled_ = false;
+            signalled = signalled_;
+        }
+        if (signalled) {
+            wakeup_.clear();
+        }
+        {
+            const std::lock_guard<std::mutex> lock(mutex_);
+            signalled_ = signalled_ && !signalled;
+            waiting_ = false;
             taken.swap(incoming_);
         }
         for (auto& message : taken) {
@@ -41,9 +52,35 @@ bool Mailbox::drain(std::size_t most) {
     for (; most > 0 && !batch_.empty(); --most) {
         const std::unique_ptr<Message> message = std::move(batch_.front());
         batch_.pop_front();
-        message->deliver();
+        try {
+            message->deliver();
+        } catch (...) {
+            if (!batch_.empty()) {
+                wakeup_.signal(); // the consumer does not learn that some are left
+            }
+            throw;
+        }
     }
     return !batch_.empty();
+}
+
+bool Mailbox::watch(std::chrono::nanoseconds most) {
+    {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        if (!incoming_.empty()) {
+            return true;
+        }
+        watched_ = true;
+    }
+    const auto end = std::chrono::steady_clock::now() + most;
+    while (!waiting_.load(std::memory_order_acquire) && std::chrono::steady_clock::now() < end) {
+        for (int i = 0; i < 16; ++i) {
+            cpu_relax();
+        }
+    }
+    const std::lock_guard<std::mutex> lock(mutex_);
+    watched_ = false;
+    return !incoming_.empty();
 }
 
 void Mailbox::open() {

@@ -1,6 +1,8 @@
 // Messages from any thread to the thread that runs the event loop.
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <deque>
 #include <memory>
@@ -20,7 +22,8 @@ public:
     Message& operator=(const Message&) = delete;
     virtual ~Message() = default;
 
-    // Thread: the consumer's. GIL: held.
+    // Thread: the consumer's. GIL: held. What it throws reaches the caller of Mailbox::drain(); on
+    // a thread of a pool it must not throw.
     virtual void deliver() = 0;
 };
 
@@ -42,6 +45,11 @@ public:
     void open();
     void close();
 
+    // Looks for messages without sleeping, for at most `most`; true when some have come. Producers
+    // meanwhile spare the descriptor, and the consumer its sleep: worth it only while the next
+    // message is likely to be microseconds away. Thread: consumer. GIL: not held.
+    bool watch(std::chrono::nanoseconds most);
+
     // Readable while messages wait.
     int fd() const { return wakeup_.fd(); }
 
@@ -51,7 +59,9 @@ private:
     Wakeup wakeup_;
     mutable std::mutex mutex_; // a leaf: its holder never waits and never asks for the GIL
     std::vector<std::unique_ptr<Message>> incoming_;
+    std::atomic<bool> waiting_{false}; // incoming_ is not empty
     bool signalled_ = false;
+    bool watched_ = false; // the consumer looks by itself
     bool open_ = false;
     std::size_t wakes_ = 0;
     std::deque<std::unique_ptr<Message>> batch_; // consumer only

@@ -106,7 +106,7 @@ void run_first_step(const py::object& task, const py::object& ready) {
 
 py::object start_task(py::handle coroutine) {
     const LoopReferences& loop = *Runtime::get().loop;
-    PyObject* arguments[] = {coroutine.ptr(), loop.loop.ptr(), Py_True};
+    PyObject* arguments[] = {coroutine.ptr(), loop.loop.ptr(), loop.task_name.ptr(), Py_True};
     PyObject* task =
         PyObject_Vectorcall(loop.task_type.ptr(), arguments, 1, loop.task_kwargs.ptr());
     if (task == nullptr) {

@@ -22,6 +22,7 @@ struct LoopReferences {
     pybind11::object call_soon;
     pybind11::object drain; // the reader of the mailbox's descriptor
     pybind11::object task_type;
+    pybind11::object task_name;   // one for all: making up a number for each costs more
     pybind11::object task_kwargs; // names of the keyword arguments of task_type
     pybind11::object ready;       // asyncio's queue of callbacks; null where start_task needs none
 };
@@ -44,6 +45,10 @@ public:
 
     // Owner thread, GIL held; null between sessions.
     std::unique_ptr<LoopReferences> loop;
+
+    // A call has begun that came while no other was in flight; taken back by the loop's next wait.
+    // Thread: owner.
+    bool lone_call = false;
 
     // True between run_until_complete's start and end: then a blocking call on the owner thread
     // would stand in everybody's way. Thread: any.

@@ -5,6 +5,8 @@
 #include <chrono>
 #include <semaphore.h>
 
+#include "cpu_relax.hpp"
+
 namespace orthanc_async::runtime {
 
 // A condition variable would be signalled under its mutex, and the woken thread would then sleep
@@ -26,7 +28,7 @@ public:
                 if (sem_trywait(&semaphore_) == 0) {
                     return;
                 }
-                __builtin_ia32_pause();
+                cpu_relax();
             }
         } while (std::chrono::steady_clock::now() < end);
         wait();

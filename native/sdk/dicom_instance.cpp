@@ -4,6 +4,7 @@
 #include <sdk_ops.hpp> // generated
 #include <variant>
 
+#include "../runtime/runtime.hpp"
 #include "invoke.hpp"
 #include "server.hpp"
 #include "text.hpp"
@@ -35,13 +36,14 @@ namespace {
 
 // The metadata that Orthanc itself sets. The SDK can ask for a name, but not list the names.
 constexpr const char* known_metadata[] = {
-    "IndexInSeries", "ReceptionDate",  "RemoteAET",    "CalledAET", "RemoteIP",
-    "Origin",        "TransferSyntax", "SopClassUid",  "HttpHost",  "HttpUsername",
+    "IndexInSeries", "ReceptionDate",  "RemoteAET",       "CalledAET", "RemoteIP",
+    "Origin",        "TransferSyntax", "SopClassUid",     "HttpHost",  "HttpUsername",
     "ModifiedFrom",  "AnonymizedFrom", "PixelDataOffset",
 };
 
 struct Owned {
     OrthancPluginDicomInstance* instance;
+    std::unique_ptr<std::recursive_mutex> reading = std::make_unique<std::recursive_mutex>();
 };
 
 using Source = std::variant<Owned, std::shared_ptr<BorrowedInstance>,
@@ -53,9 +55,7 @@ struct InstanceObject {
 
 PyTypeObject* instance_type = nullptr; // lives as long as the interpreter: the process
 
-Source& source_of(PyObject* self) {
-    return *reinterpret_cast<InstanceObject*>(self)->source;
-}
+Source& source_of(PyObject* self) { return *reinterpret_cast<InstanceObject*>(self)->source; }
 
 py::object make_instance(Source source) {
     PyObject* const object = instance_type->tp_alloc(instance_type, 0);
@@ -67,6 +67,15 @@ py::object make_instance(Source source) {
     return owner;
 }
 
+// Orthanc parses an instance when it is first needed, and walks through it with cursors inside it,
+// in both cases without a lock: two calls at once fail, or use freed memory. These four only look
+// at what stands beside the file.
+template <class Op> constexpr bool needs_turn = true;
+template <> constexpr bool needs_turn<ops::GetInstanceRemoteAet> = false;
+template <> constexpr bool needs_turn<ops::GetInstanceOrigin> = false;
+template <> constexpr bool needs_turn<ops::HasInstanceMetadata> = false;
+template <> constexpr bool needs_turn<ops::GetInstanceMetadata> = false;
+
 // A pinned borrowed instance, or a pointer that needs no pin.
 class Pinned {
 public:
@@ -74,16 +83,20 @@ public:
         if (auto* const borrowed = std::get_if<std::shared_ptr<BorrowedInstance>>(&source)) {
             borrowed_ = *borrowed;
             instance_ = borrowed_->pin();
+            reading_ = &borrowed_->reading();
             if (instance_ == nullptr) {
                 const std::string what = borrowed_->what();
                 borrowed_.reset();
                 throw std::runtime_error("orthanc.DicomInstance." + std::string(function) +
                                          "() was called after the call it belongs to has ended (" +
-                                         what + "): read what is needed before the handler "
-                                                "returns, or make the handler `async def`");
+                                         what +
+                                         "): read what is needed before the handler "
+                                         "returns, or make the handler `async def`");
             }
         } else {
-            instance_ = std::get<Owned>(source).instance;
+            const Owned& owned = std::get<Owned>(source);
+            instance_ = owned.instance;
+            reading_ = owned.reading.get();
         }
     }
     ~Pinned() {
@@ -95,18 +108,46 @@ public:
     Pinned& operator=(const Pinned&) = delete;
 
     const OrthancPluginDicomInstance* get() const { return instance_; }
+    std::recursive_mutex& reading() const { return *reading_; }
 
 private:
     std::shared_ptr<BorrowedInstance> borrowed_;
     const OrthancPluginDicomInstance* instance_ = nullptr;
+    std::recursive_mutex* reading_ = nullptr;
 };
+
+// An operation that waits for its turn, which may be long (a slow decoder): the GIL is not held.
+// Recursive, because a decoder written in Python may come back to the instance on this thread.
+template <class Op> struct Turn final : Op {
+    OrthancPluginErrorCode run(OrthancPluginContext* context, const Pinned* pinned) noexcept {
+        if constexpr (needs_turn<Op>) {
+            const std::lock_guard<std::recursive_mutex> lock(pinned->reading());
+            return Op::run(context, pinned->get());
+        } else {
+            return Op::run(context, pinned->get());
+        }
+    }
+};
+
+// The loop never waits: the call before may be waiting for the loop itself.
+template <class Op> std::unique_lock<std::recursive_mutex> turn_on_loop(const Pinned& pinned) {
+    std::unique_lock<std::recursive_mutex> lock(pinned.reading(), std::defer_lock);
+    if (needs_turn<Op> && runtime::Runtime::get().on_running_loop() && !lock.try_lock()) {
+        throw std::runtime_error("orthanc.DicomInstance." + std::string(Op::name) +
+                                 "() has to wait for another call that reads the same instance, "
+                                 "and would block the event loop: use `await dicom." +
+                                 Op::awaitable + "(…)` here");
+    }
+    return lock;
+}
 
 // What a snapshot can tell without reading the data again.
 template <class Op>
 std::optional<py::object> recall(const InstanceSnapshot& /*snapshot*/, const Op& /*op*/) {
     return std::nullopt;
 }
-std::optional<py::object> recall(const InstanceSnapshot& snapshot, const ops::GetInstanceSize& /*op*/) {
+std::optional<py::object> recall(const InstanceSnapshot& snapshot,
+                                 const ops::GetInstanceSize& /*op*/) {
     return py::int_(snapshot.size);
 }
 std::optional<py::object> recall(const InstanceSnapshot& snapshot,
@@ -121,10 +162,12 @@ std::optional<py::object> recall(const InstanceSnapshot& snapshot,
                                  const ops::GetInstanceTransferSyntaxUid& /*op*/) {
     return to_text(snapshot.transfer_syntax.c_str());
 }
-std::optional<py::object> recall(const InstanceSnapshot& snapshot, const ops::HasInstanceMetadata& op) {
+std::optional<py::object> recall(const InstanceSnapshot& snapshot,
+                                 const ops::HasInstanceMetadata& op) {
     return py::int_(snapshot.metadata.count(op.metadata_.get()));
 }
-std::optional<py::object> recall(const InstanceSnapshot& snapshot, const ops::GetInstanceMetadata& op) {
+std::optional<py::object> recall(const InstanceSnapshot& snapshot,
+                                 const ops::GetInstanceMetadata& op) {
     const auto found = snapshot.metadata.find(op.metadata_.get());
     return found == snapshot.metadata.end() ? py::none() : to_text(found->second.c_str());
 }
@@ -132,7 +175,7 @@ std::optional<py::object> recall(const InstanceSnapshot& snapshot, const ops::Ge
 template <class Op>
 PyObject* blocking_method(PyObject* self, PyObject* const* values, Py_ssize_t count) noexcept {
     return guarded([&]() -> py::object {
-        Op op;
+        Turn<Op> op;
         parse(op, values, count);
         Source& source = source_of(self);
         if (const auto* snapshot = std::get_if<std::shared_ptr<const InstanceSnapshot>>(&source)) {
@@ -144,22 +187,24 @@ PyObject* blocking_method(PyObject* self, PyObject* const* values, Py_ssize_t co
                                      Op::awaitable + "(…)` in an `async def` handler");
         }
         const Pinned pinned(source, Op::name);
-        return run_blocking(op, pinned.get());
+        const auto lock = turn_on_loop<Op>(pinned);
+        return run_blocking(op, &pinned);
     });
 }
 
-// Awaits an operation on an instance that exists: keeps it alive, and pinned where it is borrowed.
+// Awaits an operation on an instance that exists: keeps it alive, and pinned
+// where it is borrowed.
 template <class Op> class HeldCall final : public PendingCall {
 public:
     HeldCall(PyObject* self)
         : owner_(py::reinterpret_borrow<py::object>(self)), pinned_(source_of(self), Op::name) {}
-    Op op;
+    Turn<Op> op;
 
     void run() noexcept override {
         const WorkerScope scope;
         stopped_ = scope.context() == nullptr;
         if (!stopped_) {
-            code_ = op.run(scope.context(), pinned_.get());
+            code_ = op.run(scope.context(), &pinned_);
         }
     }
     std::string describe() const override { return op.describe(); }
@@ -172,8 +217,9 @@ private:
     Pinned pinned_;
 };
 
-// Awaits an operation on a snapshot: reads the file again, on the worker. The error is Orthanc's
-// UnknownResource when the instance has been deleted meanwhile.
+// Awaits an operation on a snapshot: reads the file again, on the worker. The
+// error is Orthanc's UnknownResource when the instance has been deleted
+// meanwhile.
 template <class Op> class RereadCall final : public PendingCall {
 public:
     explicit RereadCall(std::string id) : id_(std::move(id)) {}

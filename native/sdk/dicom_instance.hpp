@@ -1,4 +1,5 @@
-// orthanc.DicomInstance: owned, borrowed for one call, or a snapshot that stays valid.
+// orthanc.DicomInstance: owned, borrowed for one call, or a snapshot that stays
+// valid.
 #pragma once
 
 #include <orthanc/OrthancCPlugin.h>
@@ -12,8 +13,9 @@
 
 namespace orthanc_async::sdk {
 
-// Orthanc's own object, valid while a callback of a plain handler runs. Each SDK call inside it is
-// counted, and end() waits for them: the object must not vanish under another thread's feet.
+// Orthanc's own object, valid while a callback of a plain handler runs. Each
+// SDK call inside it is counted, and end() waits for them: the object must not
+// vanish under another thread's feet.
 class BorrowedInstance {
 public:
     BorrowedInstance(const OrthancPluginDicomInstance* instance, std::string what)
@@ -28,16 +30,21 @@ public:
 
     const std::string& what() const { return what_; }
 
+    // See Turn in dicom_instance.cpp.
+    std::recursive_mutex& reading() { return reading_; }
+
 private:
     std::mutex mutex_;
     std::condition_variable unpinned_;
     const OrthancPluginDicomInstance* instance_;
     std::size_t pins_ = 0;
     const std::string what_;
+    std::recursive_mutex reading_;
 };
 
-// What an `async def` handler gets: read while the core holds the instance. The data is not in it:
-// a burst of events would hold them all in memory; it is read again when asked for.
+// What an `async def` handler gets: read while the core holds the instance. The
+// data is not in it: a burst of events would hold them all in memory; it is
+// read again when asked for.
 struct InstanceSnapshot {
     std::string id;
     std::int64_t size = 0;
