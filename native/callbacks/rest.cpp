@@ -66,7 +66,9 @@ OrthancPluginErrorCode handle(std::size_t route, OrthancPluginRestOutput* output
         return refuse(context, output, uri, request, "Orthanc is stopping");
     }
     const auto call = std::make_shared<RestCall>(std::move(registry), route, uri, request);
-    call->arrive();
+    if (!call->arrive()) {
+        return refuse(context, output, uri, request, "A route is being registered");
+    }
     std::unique_ptr<runtime::Message> message = std::make_unique<RestMessage>(call);
     const bool accepted = call->is_async() ? runtime.mailbox.post(std::move(message))
                                            : pool->submit(message);
@@ -109,20 +111,25 @@ std::string names_in_flight() {
 
 // Orthanc holds its registration lock, shared, during every REST callback of a plugin, and a
 // registration waits for it exclusively while every new request queues behind: so it waits here,
-// outside the lock, until none of our handlers runs.
+// outside the lock, until none of our handlers runs. A request that Orthanc has let in since would
+// hold that lock while its handler calls further routes, which queue behind the registration: for
+// this moment it is refused.
 std::string register_late(OrthancPluginContext* context, const std::string& pattern,
-                          std::size_t route) {
+                          std::size_t route, std::chrono::seconds patience) {
     auto& gate = runtime::Runtime::get().gate;
     gate.hurry(true); // requests that wait for on_startup hold the lock too
-    const bool quiet = RestCall::wait_none(std::chrono::steady_clock::now() + register_patience);
     std::string failure;
-    if (quiet) {
-        OrthancPluginRegisterRestCallbackNoLock(context, pattern.c_str(), entries[route]);
-    } else {
-        failure = "orthanc.RegisterRestCallback('" + pattern +
-                  "') waits for the REST handlers in flight, and after 5 s these still run: " +
-                  names_in_flight() +
-                  ". Register routes while the script is imported, or below a mounted prefix";
+    {
+        const RestCall::Quiet quiet(std::chrono::steady_clock::now() + patience);
+        if (quiet) {
+            OrthancPluginRegisterRestCallbackNoLock(context, pattern.c_str(), entries[route]);
+        } else {
+            failure = "orthanc.RegisterRestCallback('" + pattern +
+                      "') waits for the REST handlers in flight, and after " +
+                      std::to_string(patience.count()) +
+                      " s these still run: " + names_in_flight() +
+                      ". Register routes while the script is imported, or below a mounted prefix";
+        }
     }
     gate.hurry(false);
     return failure;
@@ -195,6 +202,9 @@ void register_rest_callback(const std::string& pattern, py::object callable) {
     }
     const std::size_t route = add_route(*registry, pattern, std::move(callable));
     const sdk::CallScope scope("RegisterRestCallback", "register_rest_callback", sdk::Kind::Pure);
+    // Handlers that run on the loop would wait for this thread.
+    const auto patience =
+        runtime::Runtime::get().on_running_loop() ? 0s : register_patience;
     std::string failure;
     {
         const py::gil_scoped_release release;
@@ -202,7 +212,7 @@ void register_rest_callback(const std::string& pattern, py::object callable) {
             OrthancPluginRegisterRestCallbackNoLock(scope.context(), pattern.c_str(),
                                                     entries[route]);
         } else {
-            failure = register_late(scope.context(), pattern, route);
+            failure = register_late(scope.context(), pattern, route, patience);
         }
     }
     if (!failure.empty()) {
@@ -220,7 +230,8 @@ public:
     void run() noexcept override {
         const sdk::WorkerScope scope;
         failure_ = scope.context() == nullptr ? "Orthanc has stopped"
-                                              : register_late(scope.context(), pattern_, route_);
+                                              : register_late(scope.context(), pattern_, route_,
+                                                              register_patience);
     }
     void reject(const std::string& reason) noexcept override { failure_ = reason; }
     std::string describe() const override { return "RegisterRestCallback('" + pattern_ + "')"; }

@@ -20,6 +20,7 @@ struct LiveCalls {
     std::mutex mutex; // a leaf
     std::condition_variable none;
     std::list<RestCall*> calls;
+    int quiet = 0; // how many keep calls from arriving
 };
 
 LiveCalls& live_calls() {
@@ -118,11 +119,15 @@ RestCall::RestCall(std::shared_ptr<Registry> registry, std::size_t route, const 
 
 RestCall::~RestCall() = default;
 
-void RestCall::arrive() {
+bool RestCall::arrive() {
     LiveCalls& live = live_calls();
     const std::lock_guard<std::mutex> lock(live.mutex);
+    if (live.quiet > 0) {
+        return false;
+    }
     position_ = live.calls.insert(live.calls.end(), this);
     alone_ = live.calls.size() == 1;
+    return true;
 }
 
 void RestCall::leave() {
@@ -319,6 +324,11 @@ void RestCall::wake() {
     }
 }
 
+bool RestCall::accepts() const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return !ended_ && !finished_ && !abandoned_;
+}
+
 std::string RestCall::describe() const {
     return handler_.name + ", " + method_name(method_) + " " + uri_;
 }
@@ -357,10 +367,19 @@ std::size_t RestCall::live_count() {
     return live.calls.size();
 }
 
-bool RestCall::wait_none(Clock::time_point deadline) {
+RestCall::Quiet::Quiet(Clock::time_point deadline) {
     LiveCalls& live = live_calls();
     std::unique_lock<std::mutex> lock(live.mutex);
-    return live.none.wait_until(lock, deadline, [&] { return live.calls.empty(); });
+    reached_ = live.none.wait_until(lock, deadline, [&] { return live.calls.empty(); });
+    live.quiet += reached_ ? 1 : 0;
+}
+
+RestCall::Quiet::~Quiet() {
+    if (reached_) {
+        LiveCalls& live = live_calls();
+        const std::lock_guard<std::mutex> lock(live.mutex);
+        --live.quiet;
+    }
 }
 
 RestCall* RestCall::on_this_thread() {

@@ -32,8 +32,9 @@ public:
     RestCall(const RestCall&) = delete;
     RestCall& operator=(const RestCall&) = delete;
 
-    // Thread: Orthanc's, before the call is handed over, and when nobody takes it.
-    void arrive();
+    // Thread: Orthanc's, before the call is handed over, and when nobody takes it. Arriving fails
+    // while a route is being registered.
+    bool arrive();
     void leave();
 
     // Thread: Orthanc's. GIL: not held. Carries out what the handler asks for, until it has ended
@@ -51,6 +52,7 @@ public:
 
     // OutputTarget
     bool perform(std::unique_ptr<sdk::OutputOperation>& operation) override;
+    bool accepts() const override;
     std::string describe() const override;
     bool claim_answer() override;
 
@@ -66,8 +68,19 @@ public:
     // Every call between its arrival and its end, oldest first. Thread: any.
     static std::vector<std::shared_ptr<RestCall>> live();
     static std::size_t live_count();
-    // Waits until no call is live. GIL: not held.
-    static bool wait_none(std::chrono::steady_clock::time_point deadline);
+    // While one exists, no call is live and none arrives. Converts to false when calls were still
+    // live at the deadline. GIL: not held.
+    class Quiet {
+    public:
+        explicit Quiet(std::chrono::steady_clock::time_point deadline);
+        ~Quiet();
+        Quiet(const Quiet&) = delete;
+        Quiet& operator=(const Quiet&) = delete;
+        explicit operator bool() const { return reached_; }
+
+    private:
+        bool reached_;
+    };
 
     // The call whose plain handler runs on this thread.
     static RestCall* on_this_thread();

@@ -44,6 +44,24 @@ std::string venv_version(const fs::path& root) {
     return "";
 }
 
+// A plain installation has no pyvenv.cfg: what the name resolves to, "python3.12", tells.
+void check_name(const fs::path& executable) {
+    std::error_code ignored;
+    const std::string name = fs::canonical(executable, ignored).filename().string();
+    if (name.rfind("python", 0) != 0) {
+        throw EnvironmentError("configuration: \"Python.Executable\" names " +
+                               executable.string() + ", which is no Python but " + name +
+                               ": name the environment's bin/python");
+    }
+    const std::string version = name.substr(6);
+    if (version.find('.') != std::string::npos && version != built_for) {
+        throw EnvironmentError("configuration: \"Python.Executable\" names " +
+                               executable.string() + ", which is Python " + version +
+                               ", but this plugin was built for Python " + built_for +
+                               ": name an environment of Python " + built_for);
+    }
+}
+
 void check_version(const fs::path& root) {
     const std::string version = venv_version(root);
     if (!version.empty() && version.rfind(built_for + ".", 0) != 0 && version != built_for) {
@@ -66,6 +84,7 @@ Environment Environment::find(const std::string& configured) {
                                    ", which this user cannot run");
         }
         check_version(fs::path(configured).parent_path().parent_path());
+        check_name(configured);
         environment.executable = configured;
         return environment;
     }

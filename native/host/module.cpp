@@ -113,8 +113,8 @@ void fill(py::module_& module) {
     module.def("_mark_forked", [] { sdk::Server::get().mark_forked(); });
 }
 
-PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_orthanc", nullptr, -1, nullptr,
-                          nullptr,               nullptr,    nullptr, nullptr};
+PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "_orthanc", nullptr, -1, nullptr, nullptr, nullptr, nullptr, nullptr};
 
 } // namespace
 

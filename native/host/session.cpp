@@ -197,6 +197,7 @@ void Session::run_python() {
         const std::lock_guard<std::mutex> lock(mutex_);
         if (!readiness_) {
             readiness_ = failure.empty() ? "the event loop ended while it started" : failure;
+            failure.clear(); // start() logs it
         }
         changed_.notify_all();
     }

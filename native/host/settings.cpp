@@ -13,10 +13,20 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::array known_keys{
-    "Scripts",        "Path",       "Verbose",          "DisplayMemoryUsage",
-    "AllowThreads",   "Executable", "EventLoop",        "SdkThreads",
-    "EventConcurrency", "HandlerTimeout", "ShutdownTimeout", "OnFilterError",
-    "Store",          "Debug",
+    "Scripts",
+    "Path",
+    "Verbose",
+    "DisplayMemoryUsage",
+    "AllowThreads",
+    "Executable",
+    "EventLoop",
+    "SdkThreads",
+    "EventConcurrency",
+    "HandlerTimeout",
+    "ShutdownTimeout",
+    "OnFilterError",
+    "Store",
+    "Debug",
 };
 
 // Edit distance, for "did you mean".
@@ -75,9 +85,8 @@ public:
     void read(const char* key, std::vector<std::string>& target) const {
         if (const Json* value = find(key)) {
             const bool strings =
-                value->is_array() && std::all_of(value->begin(), value->end(), [](const Json& v) {
-                    return v.is_string();
-                });
+                value->is_array() && std::all_of(value->begin(), value->end(),
+                                                 [](const Json& v) { return v.is_string(); });
             if (!strings) {
                 wrong(key, "a list of strings", *value);
             }
@@ -192,8 +201,7 @@ Settings Settings::parse(const std::string& json) {
         section.read("Store", settings.store);
         section.read("Debug", settings.debug);
         for (const auto& entry : found->items()) {
-            if (std::find(known_keys.begin(), known_keys.end(), entry.key()) ==
-                known_keys.end()) {
+            if (std::find(known_keys.begin(), known_keys.end(), entry.key()) == known_keys.end()) {
                 settings.warnings.push_back("configuration: unknown key \"Python." + entry.key() +
                                             "\"; the nearest known one is \"Python." +
                                             nearest(entry.key()) + "\"");

@@ -192,6 +192,7 @@ std::vector<std::unique_ptr<Message>> AttachedPool::stop(Clock::time_point deadl
     std::vector<std::unique_ptr<Message>> left;
     std::unique_lock<std::mutex> lock(state.mutex);
     state.stopping = true;
+    left.reserve(state.queue.size());
     for (auto& waiting : state.queue) {
         left.push_back(std::move(waiting.message));
     }
@@ -205,8 +206,8 @@ std::vector<std::unique_ptr<Message>> AttachedPool::stop(Clock::time_point deadl
 
 bool AttachedPool::wait_quiet(Clock::time_point deadline) const {
     std::unique_lock<std::mutex> lock(state_->mutex);
-    return state_->quiet.wait_until(
-        lock, deadline, [&] { return state_->running == 0 && state_->queue.empty(); });
+    return state_->quiet.wait_until(lock, deadline,
+                                    [&] { return state_->running == 0 && state_->queue.empty(); });
 }
 
 std::size_t AttachedPool::threads() const {

@@ -33,6 +33,8 @@ class AttachedPool {
 public:
     AttachedPool(PoolLimits limits, Attachment attachment);
     ~AttachedPool(); // does not wait
+    AttachedPool(const AttachedPool&) = delete;
+    AttachedPool& operator=(const AttachedPool&) = delete;
 
     // Thread: any. GIL: any. False after stop(), or when the system gives no thread at
     // all; the message is then still the caller's.

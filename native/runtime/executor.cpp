@@ -152,7 +152,8 @@ struct Executor::State : std::enable_shared_from_this<Executor::State> {
         refused.swap(queue);
         const auto names = describe_running();
         const std::string reason =
-            "all " + std::to_string(threads) + " threads for Orthanc's functions are busy and none has finished for " +
+            "all " + std::to_string(threads) +
+            " threads for Orthanc's functions are busy and none has finished for " +
             std::to_string(limits.fail_after.count() / 1000) + " s; running: " + join(names, 8);
         lock.unlock();
         for (auto& waiting : refused) {

@@ -26,7 +26,7 @@ public:
 };
 
 struct ExecutorLimits {
-    std::size_t threads = 16;      // the normal size
+    std::size_t threads = 16;       // the normal size
     std::size_t most_threads = 256; // under re-entry
     std::chrono::milliseconds grow_after{20};
     std::chrono::milliseconds idle{2000};
@@ -43,6 +43,8 @@ public:
 
     Executor(ExecutorLimits limits, Done done);
     ~Executor(); // does not wait for calls that are running: their threads keep what they need
+    Executor(const Executor&) = delete;
+    Executor& operator=(const Executor&) = delete;
 
     // Thread: any. GIL: any. After stop() the operation is rejected at once, on this thread.
     void submit(std::unique_ptr<Operation> operation);

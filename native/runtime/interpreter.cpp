@@ -18,8 +18,8 @@ void publish_libpython() {
         throw std::runtime_error("cannot tell which libpython is loaded");
     }
     if (dlopen(info.dli_fname, RTLD_NOW | RTLD_GLOBAL | RTLD_NOLOAD) == nullptr) {
-        throw std::runtime_error("cannot open " + std::string(info.dli_fname) + " globally: " +
-                                 dlerror());
+        throw std::runtime_error("cannot open " + std::string(info.dli_fname) +
+                                 " globally: " + dlerror());
     }
 }
 
@@ -64,9 +64,9 @@ void start_interpreter(const InterpreterOptions& options) {
     config->parse_argv = 0;
     config->verbose = options.verbose ? 1 : 0;
     if (!options.program.empty()) {
-        check(PyConfig_SetBytesString(config.get(), &config->program_name,
-                                      options.program.c_str()),
-              "program name");
+        check(
+            PyConfig_SetBytesString(config.get(), &config->program_name, options.program.c_str()),
+            "program name");
     }
     wchar_t* argv[] = {const_cast<wchar_t*>(L"")};
     check(PyConfig_SetArgv(config.get(), 1, argv), "arguments");
@@ -82,7 +82,7 @@ void start_interpreter(const InterpreterOptions& options) {
     Py_DECREF(signals);
 }
 
-SignalKeeper::SignalKeeper() noexcept : saved_{} {
+SignalKeeper::SignalKeeper() noexcept {
     for (int i = 0; i < 4; ++i) {
         sigaction(kept_signals[i], nullptr, &saved_[i]);
     }

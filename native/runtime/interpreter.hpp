@@ -29,7 +29,7 @@ public:
     SignalKeeper& operator=(const SignalKeeper&) = delete;
 
 private:
-    struct sigaction saved_[4];
+    struct sigaction saved_[4]{};
 };
 
 } // namespace orthanc_async::runtime

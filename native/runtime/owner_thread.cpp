@@ -26,7 +26,7 @@ void OwnerThread::begin(const InterpreterOptions& options, std::function<void()>
     }
 }
 
-void OwnerThread::main(InterpreterOptions options) {
+void OwnerThread::main(const InterpreterOptions& options) {
     id_.store(std::this_thread::get_id());
     try {
         start_interpreter(options);

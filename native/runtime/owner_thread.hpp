@@ -26,7 +26,8 @@ public:
     bool wait_ended(std::chrono::steady_clock::time_point deadline);
 
     // The owner thread takes the GIL and keeps it until the next begin(), so that no leftover
-    // Python thread runs while the host tears itself down. False when it could not by the deadline.
+    // Python thread runs while the host tears itself down. False when it could not by the
+    // deadline.
     bool park(std::chrono::steady_clock::time_point deadline);
 
     bool is_current() const { return std::this_thread::get_id() == id_.load(); }
@@ -34,9 +35,9 @@ public:
 private:
     enum class State { None, Idle, Running, Parked, Failed };
 
-    void main(InterpreterOptions options);
+    void main(const InterpreterOptions& options);
 
-    std::atomic<std::thread::id> id_{};
+    std::atomic<std::thread::id> id_;
     std::mutex mutex_; // a leaf
     std::condition_variable changed_;
     State state_ = State::None;

@@ -47,8 +47,7 @@ void Runtime::start_threads(std::size_t sdk_threads) {
     PoolLimits many;
     many.threads = most_handler_threads;
     std::atomic_store(&handlers_, std::make_shared<AttachedPool>(many, python_attachment()));
-    std::atomic_store(&events_,
-                      std::make_shared<AttachedPool>(PoolLimits{}, python_attachment()));
+    std::atomic_store(&events_, std::make_shared<AttachedPool>(PoolLimits{}, python_attachment()));
 }
 
 void Runtime::drop_threads() {

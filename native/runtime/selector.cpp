@@ -112,9 +112,9 @@ PyObject* select_entry(PyObject* /*module*/, PyObject* const* values, Py_ssize_t
     return nullptr;
 }
 
-PyMethodDef definition = {"_select",
-                          reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(select_entry)),
-                          METH_FASTCALL, nullptr};
+PyMethodDef definition = {
+    "_select", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(select_entry)),
+    METH_FASTCALL, nullptr};
 
 } // namespace
 
@@ -126,8 +126,8 @@ void drain_mailbox() {
 }
 
 void add_selector(py::module_& module) {
-    module.add_object("_select", py::reinterpret_steal<py::object>(
-                                     PyCFunction_New(&definition, module.ptr())));
+    module.add_object(
+        "_select", py::reinterpret_steal<py::object>(PyCFunction_New(&definition, module.ptr())));
 }
 
 } // namespace orthanc_async::runtime

@@ -19,8 +19,8 @@ public:
     Signal& operator=(const Signal&) = delete;
 
     void post() noexcept { sem_post(&semaphore_); } // thread: any
-    // Looks for a while before it sleeps: worth it when the answer is a few microseconds away and a
-    // core is free, as a sleep and its wake cost more than that.
+    // Looks for a while before it sleeps: worth it when the answer is a few microseconds away and
+    // a core is free, as a sleep and its wake cost more than that.
     void wait_briefly(std::chrono::nanoseconds most) noexcept {
         const auto end = std::chrono::steady_clock::now() + most;
         do {

@@ -179,7 +179,7 @@ PyObject* blocking_method(PyObject* self, PyObject* const* values, Py_ssize_t co
         parse(op, values, count);
         Source& source = source_of(self);
         if (const auto* snapshot = std::get_if<std::shared_ptr<const InstanceSnapshot>>(&source)) {
-            if (auto known = recall(**snapshot, op)) {
+            if (auto known = recall(**snapshot, static_cast<const Op&>(op))) {
                 return *known;
             }
             throw std::runtime_error("orthanc.DicomInstance." + std::string(Op::name) +
@@ -192,8 +192,7 @@ PyObject* blocking_method(PyObject* self, PyObject* const* values, Py_ssize_t co
     });
 }
 
-// Awaits an operation on an instance that exists: keeps it alive, and pinned
-// where it is borrowed.
+// Awaits an operation on an instance that exists: keeps it alive, and pinned where it is borrowed.
 template <class Op> class HeldCall final : public PendingCall {
 public:
     HeldCall(PyObject* self)
@@ -217,9 +216,8 @@ private:
     Pinned pinned_;
 };
 
-// Awaits an operation on a snapshot: reads the file again, on the worker. The
-// error is Orthanc's UnknownResource when the instance has been deleted
-// meanwhile.
+// Awaits an operation on a snapshot: reads the file again, on the worker. The error is Orthanc's
+// UnknownResource when the instance has been deleted meanwhile.
 template <class Op> class RereadCall final : public PendingCall {
 public:
     explicit RereadCall(std::string id) : id_(std::move(id)) {}

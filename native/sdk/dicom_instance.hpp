@@ -1,5 +1,4 @@
-// orthanc.DicomInstance: owned, borrowed for one call, or a snapshot that stays
-// valid.
+// orthanc.DicomInstance: owned, borrowed for one call, or a snapshot that stays valid.
 #pragma once
 
 #include <orthanc/OrthancCPlugin.h>
@@ -13,9 +12,8 @@
 
 namespace orthanc_async::sdk {
 
-// Orthanc's own object, valid while a callback of a plain handler runs. Each
-// SDK call inside it is counted, and end() waits for them: the object must not
-// vanish under another thread's feet.
+// Orthanc's own object, valid while a callback of a plain handler runs. Each SDK call inside it is
+// counted, and end() waits for them: the object must not vanish under another thread's feet.
 class BorrowedInstance {
 public:
     BorrowedInstance(const OrthancPluginDicomInstance* instance, std::string what)
@@ -42,9 +40,8 @@ private:
     std::recursive_mutex reading_;
 };
 
-// What an `async def` handler gets: read while the core holds the instance. The
-// data is not in it: a burst of events would hold them all in memory; it is
-// read again when asked for.
+// What an `async def` handler gets: read while the core holds the instance. The data is not in it:
+// a burst of events would hold them all in memory; it is read again when asked for.
 struct InstanceSnapshot {
     std::string id;
     std::int64_t size = 0;

@@ -107,6 +107,12 @@ private:
     std::string rejected_;
 };
 
+// An operation whose result is worth preparing on the worker says so by having prepare().
+template <class Op> auto prepare(Op& op, int /*preferred*/) -> decltype(op.prepare()) {
+    op.prepare();
+}
+template <class Op> void prepare(Op& /*op*/, long /*otherwise*/) {}
+
 template <class Op> class AwaitableCall final : public PendingCall {
 public:
     Op op;
@@ -116,6 +122,9 @@ public:
         stopped_ = scope.context() == nullptr;
         if (!stopped_) {
             code_ = op.run(scope.context());
+            if (code_ == OrthancPluginErrorCode_Success) {
+                prepare(op, 0);
+            }
         }
     }
     std::string describe() const override { return op.describe(); }

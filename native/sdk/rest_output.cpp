@@ -147,6 +147,9 @@ bool claim(OutputTarget& target, const char* function, Spelling spelling) {
     if (target.claim_answer()) {
         return true;
     }
+    if (!target.accepts()) {
+        throw_ended("orthanc.RestOutput." + std::string(function) + "()", target);
+    }
     const std::string text = "orthanc.RestOutput." + std::string(function) +
                              "() was called, but the request has been answered already (" +
                              target.describe() + "): the client keeps the first answer";

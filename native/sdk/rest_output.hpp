@@ -36,6 +36,9 @@ public:
     // operation is then untouched. Thread: any. GIL: any.
     virtual bool perform(std::unique_ptr<OutputOperation>& operation) = 0;
 
+    // False once perform() would refuse. Thread: any. GIL: any.
+    virtual bool accepts() const = 0;
+
     // "my_script.my_route (GET /x)". Thread: any, GIL: any.
     virtual std::string describe() const = 0;
 

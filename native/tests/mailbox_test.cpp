@@ -31,8 +31,8 @@ private:
     std::function<void()> destroyed_;
 };
 
-std::unique_ptr<Message> note(
-    std::function<void()> delivered, std::function<void()> destroyed = [] {}) {
+std::unique_ptr<Message>
+note(std::function<void()> delivered, std::function<void()> destroyed = [] {}) {
     return std::make_unique<Note>(std::move(delivered), std::move(destroyed));
 }
 

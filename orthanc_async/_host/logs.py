@@ -22,7 +22,7 @@ class OrthancLogHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record, with its whole traceback. Thread: any."""
         try:
-            native._log(record.levelno, f"{record.name}: {self.format(record)}")
+            native._log(record.levelno, _sayable(f"{record.name}: {self.format(record)}"))
         except Exception:  # noqa: BLE001 - logging must never raise
             self.handleError(record)
 
@@ -76,7 +76,12 @@ class LogStream(io.TextIOBase):
 
     def _log(self, line: str) -> None:
         if line.strip():
-            native._log(logging.WARNING, line.encode("utf-8", "backslashreplace").decode())
+            native._log(logging.WARNING, _sayable(line))
+
+
+def _sayable(text: str) -> str:
+    """Escape what UTF-8 cannot say, such as paths that are not UTF-8, and what would cut a line."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
 def install(*, debug: bool) -> None:

@@ -41,13 +41,17 @@ def run() -> None:
     logs.install(debug=settings["debug"])
     forks.install()
     _registry.clear()
-    loop = _new_loop(settings["event_loop"])
+    try:
+        found = scripts.find(settings["scripts"])
+        loop = _new_loop(settings["event_loop"])
+    except scripts.ScriptError as error:
+        native._ready(str(error))
+        return
     asyncio.set_event_loop(loop)
     deadline = None
     try:
         dispatch.begin(settings, on_started)
         try:
-            found = scripts.find(settings["scripts"])
             with exits.caught(scripts.is_script_module):
                 scripts.load(found)
         except scripts.ScriptError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -69,6 +70,8 @@ class EventQueue(Generic[Event]):
     def cancel(self) -> int:
         """Drop what waits and cancel what runs; returns how many were dropped."""
         dropped = self.waiting()
+        for key, _ in self._backlog:
+            del self._later[key]
         self._backlog.clear()
         for key in self._later:
             self._later[key] = None
@@ -79,22 +82,27 @@ class EventQueue(Generic[Event]):
     def _start(self, key: Hashable, event: Event) -> None:
         task = asyncio.get_running_loop().create_task(self._run(key, event))
         self._running[task] = event
+        # Not in a `finally`: a task that is cancelled before its first step never gets there.
+        task.add_done_callback(functools.partial(self._ended, key))
 
     async def _run(self, key: Hashable, event: Event) -> None:
         task = asyncio.current_task()
         assert task is not None
-        try:
+        await self._call(event)
+        # On in the same task, but only while nobody waits for its place.
+        while not self._backlog and (later := self._later[key]):
+            event = self._running[task] = later.popleft()
             await self._call(event)
-            while later := self._later.get(key):
-                event = self._running[task] = later.popleft()
-                await self._call(event)
-        finally:
-            del self._later[key]
-            self._running.pop(task, None)
-            self._go_on()
 
-    def _go_on(self) -> None:
-        if self._backlog and len(self._running) < self._concurrency:
+    def _ended(self, key: Hashable, task: asyncio.Task[None]) -> None:
+        event = self._running.pop(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("%s raised", self._describe(event), exc_info=error)
+        if later := self._later[key]:
+            self._backlog.append((key, later.popleft()))
+        else:
+            del self._later[key]
+        while self._backlog and len(self._running) < self._concurrency:
             self._start(*self._backlog.popleft())
         if not self._later and self._idle is not None:
             self._idle.set()

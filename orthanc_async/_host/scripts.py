@@ -45,6 +45,10 @@ def find(names: Sequence[str]) -> list[Script]:
     for name in names:
         path = Path(name).absolute()
         if not path.exists():
+            if path.is_symlink():
+                raise ScriptError(
+                    f"script {path} is a link to {path.readlink()}, which does not exist"
+                )
             where = "" if Path(name).is_absolute() else f" (relative to {Path.cwd()})"
             raise ScriptError(f"script {name}{where} does not exist")
         if not path.is_file():
@@ -133,6 +137,8 @@ def _explain(script: Script, error: BaseException) -> str:
         reason = f"it is not UTF-8 text ({error})"
     else:
         reason = f"{type(error).__name__}: {error}"
+    if stack and stack[-1].filename != str(script.path):
+        reason += f" (raised in {stack[-1].filename}, line {stack[-1].lineno})"
     return f"{text}\nscript {script.path}{place} cannot be loaded: {reason}"
 
 

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from integration.conftest import Answer, Http, Orthanc, OrthancFactory
 
 SCRIPT = Path(__file__).with_name("rest_output_script.py")
-EXPECTED_ERRORS = (r"\braised", "has ended without an answer")
+EXPECTED_ERRORS = (
+    r"\braised|has ended without an answer",
+    # Orthanc's own lines: a failed look-up, a client that has left, a header
+    # after the answer.
+    "Unknown DICOM tag|Error in the network protocol|Bad sequence of calls",
+)
 both = pytest.mark.parametrize("kind", ["d", "a"])
 
 
@@ -98,7 +103,7 @@ def test_headers(http: Http, kind: str) -> None:
 @both
 def test_not_utf8(http: Http, kind: str) -> None:
     """Bytes that are not UTF-8 become surrogates; raw ones in the path Orthanc refuses."""
-    assert r"\udcff\udcfe" in fields(http.get(f"/{kind}/echo/%FF%FE/x/"))["uri"]
+    assert r"\udcff\udcfe" in fields(http.get(f"/{kind}/echo/%FF%FE/x/y"))["uri"]
     seen = fields(http.get(f"/{kind}/echo", headers={"X-Mine": b"\xff\xfe"}))
     assert seen["headers"] == r"{'x-mine': '\udcff\udcfe'}"
     assert fields(http.get(f"/{kind}/echo?a=%FF"))["get"] == "{'a': '%FF'}"
@@ -120,11 +125,11 @@ def test_hand_on(http: Http, kind: str) -> None:
     header = http.get(f"/{kind}/hand_on?part=header", headers={"X-Mine": b"\xff"}).json()
     for seen in (path, header):
         assert seen[:2] == ["NoneType", "str"]
-        assert seen[2].startswith("OrthancException: LookupDictionary('")
-        assert "\xff" in seen[2]
+        assert seen[2].startswith("OrthancException: (27, \"LookupDictionary('")
+        assert r"\xff" in seen[2]
     answer = http.get(f"/{kind}/rest-api/%FFx")
     assert answer.body.startswith(b"17 "), answer.body
-    assert b"/instances/\xffx" in answer.body
+    assert rb"/instances/\xffx" in answer.body
 
 
 @both
@@ -231,16 +236,16 @@ def test_works_on(server: Orthanc) -> None:
 def test_answer_then_raise(server: Orthanc, kind: str) -> None:
     """An exception after the answer changes nothing at the client, and is logged."""
     assert server.http.get(f"/{kind}/raises_later").text == "answered"
-    server.wait_log(rf"raises_later_{kind}, GET /{kind}/raises_later raised")
+    server.wait_log(rf"raises_later_{kind} \(.*\), GET /{kind}/raises_later raised")
 
 
 @both
 def test_second_answer(server: Orthanc, kind: str) -> None:
     """A second answer is a warning that names the handler; with our own names it raises."""
     assert server.http.get(f"/{kind}/twice").text == "first"
-    server.wait_log(rf"^W.*answered already \(\S*twice_{kind}, GET /{kind}/twice\)")
+    server.wait_log(rf"^W.*answered already \(.*twice_{kind} \(.*\), GET /{kind}/twice\)")
     assert server.http.get(f"/{kind}/twice_own").text == "first"
-    server.wait_log(rf"twice_own_{kind}, GET /{kind}/twice_own raised")
+    server.wait_log(rf"twice_own_{kind} \(.*\), GET /{kind}/twice_own raised")
     assert server.http.get(f"/{kind}/header_later").text == "answered"
 
 
@@ -287,11 +292,10 @@ def test_kept_output(server: Orthanc, kind: str) -> None:
     """An output that a script has kept raises after its call, and names that call."""
     server.http.get(f"/{kind}/keep")
     seen = server.http.get(f"/{kind}/use_kept").json()
-    assert f"keep_{kind}, GET /{kind}/keep" in seen[0]
-    assert seen[1] == "None"  # the official spelling of a second answer warns only
-    for text in seen[2:4]:
+    assert f"keep_{kind} (route /{kind}/keep), GET /{kind}/keep" in seen[0]
+    for text in seen[1:]:
         assert text.startswith("RuntimeError: ")
-        assert f"keep_{kind}, GET /{kind}/keep" in text
+        assert f"keep_{kind} (route /{kind}/keep), GET /{kind}/keep" in text
     assert "has ended" in server.http.get(f"/{kind}/kept-item").text
 
 

@@ -101,7 +101,7 @@ def test_unreadable_script(orthanc_server: OrthancFactory, tmp_path: Path) -> No
         ("import sys\n\nsys.exit(3)\n", r"script\.py, line 3 cannot be loaded: .*sys\.exit\(3\)"),
         (
             "import broken_helper\n",
-            r"script\.py, line 1 cannot be loaded: .*broken_helper\.py, line 2",
+            r"script\.py, line 1 cannot be loaded: NameError: .*\(raised in .*helper\.py, line 2\)",
         ),
         ("import absent_helper\n", r"line 1 cannot be loaded: ModuleNotFoundError: .*absent_help"),
         ("raise KeyboardInterrupt\n", r"line 1 cannot be loaded: KeyboardInterrupt"),
@@ -210,6 +210,10 @@ def test_wrong_executable(orthanc_server: OrthancFactory, tmp_path: Path) -> Non
 
     gone = tmp_path / "gone" / "bin" / "python"
     assert f'"Python.Executable" names {gone}, which this user cannot run' in reason(gone)
+    assert "which is no Python but " in reason(Path("/bin/ls"))
+    (tmp_path / "python3.7").write_text("#!/bin/sh\n")
+    (tmp_path / "python3.7").chmod(0o755)
+    assert "which is Python 3.7, but this plugin" in reason(tmp_path / "python3.7")
     other = tmp_path / "other"
     (other / "bin").mkdir(parents=True)
     (other / "bin" / "python").symlink_to(sys.executable)

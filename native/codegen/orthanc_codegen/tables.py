@@ -18,6 +18,7 @@ HAND_WRITTEN_FUNCTIONS = (
     "RegisterRestCallback",
     "RegisterOnChangeCallback",
     "RegisterOnStoredInstanceCallback",
+    "register_rest_callback",
 )
 
 _CALLBACK = "callback, not yet bound"
