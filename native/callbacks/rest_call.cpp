@@ -1,9 +1,12 @@
 #include "rest_call.hpp"
 
+#include <algorithm>
 #include <condition_variable>
+#include <cstring>
 #include <list>
 #include <nlohmann/json.hpp>
 
+#include "../runtime/brief_look.hpp"
 #include "../runtime/runtime.hpp"
 #include "../sdk/text.hpp"
 
@@ -47,6 +50,30 @@ struct FieldNames {
 const FieldNames& field_names() {
     static const FieldNames names;
     return names;
+}
+
+// Above this size a copy takes longer than a way to another thread and back.
+constexpr std::size_t large_body = 1024 * 1024;
+
+py::object new_bytes(std::size_t size) {
+    PyObject* const bytes = PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(size));
+    if (bytes == nullptr) {
+        throw py::error_already_set();
+    }
+    return py::reinterpret_steal<py::object>(bytes);
+}
+
+// The GIL is given up while a large one is copied: nobody else has seen the object yet.
+py::object copy_bytes(const void* data, std::size_t size) {
+    py::object bytes = new_bytes(size);
+    char* const target = PyBytes_AS_STRING(bytes.ptr());
+    if (size < large_body) {
+        std::copy_n(static_cast<const char*>(data), size, target);
+    } else {
+        const py::gil_scoped_release release;
+        std::memcpy(target, data, size);
+    }
+    return bytes;
 }
 
 void set_item(py::dict& target, PyObject* key, const py::object& value) {
@@ -146,11 +173,7 @@ OrthancPluginErrorCode RestCall::serve(OrthancPluginContext* context,
     bool over = false;
     while (!over) {
         operations.clear();
-        if (alone_ && progress_ == 0) {
-            signal_.wait_briefly(std::chrono::microseconds(30));
-        } else {
-            signal_.wait();
-        }
+        wait_for_work();
         {
             const std::lock_guard<std::mutex> lock(mutex_);
             operations.swap(operations_);
@@ -186,6 +209,16 @@ OrthancPluginErrorCode RestCall::serve(OrthancPluginContext* context,
     return OrthancPluginErrorCode_Success;
 }
 
+// A handler of a few microseconds has answered before a sleep and a wake are over.
+void RestCall::wait_for_work() {
+    constexpr std::chrono::microseconds patience{30};
+    static runtime::BriefLook brief;
+    const bool try_it = alone_ && progress_ == 0 && brief.worth_it();
+    if (!try_it || !brief.learn(signal_.look(patience))) {
+        signal_.wait();
+    }
+}
+
 bool RestCall::begin() {
     const std::lock_guard<std::mutex> lock(mutex_);
     reading_ = !abandoned_ && !ended_;
@@ -204,6 +237,41 @@ void RestCall::request_is_read() {
     }
 }
 
+bool RestCall::has_body() const {
+    return method_ == OrthancPluginHttpMethod_Post || method_ == OrthancPluginHttpMethod_Put;
+}
+
+// Copying a large body would hold up the loop: the thread that waits does it, and the handler
+// starts when that is done.
+class RestCall::BodyCopy final : public sdk::OutputOperation {
+public:
+    BodyCopy(std::shared_ptr<RestCall> call, py::object output, py::dict fields)
+        : call_(std::move(call)), output_(std::move(output)), fields_(std::move(fields)),
+          body_(new_bytes(call_->request_->bodySize)), target_(PyBytes_AS_STRING(body_.ptr())) {}
+
+    void run(OrthancPluginContext* /*context*/,
+             OrthancPluginRestOutput* /*output*/) noexcept override {
+        std::memcpy(target_, call_->request_->body, call_->request_->bodySize);
+        call_->request_is_read();
+        copied_ = true;
+    }
+    bool returns() const override { return true; }
+    void deliver() override {
+        if (copied_) {
+            set_item(fields_, field_names().body, body_);
+            call_->run_handler(output_, fields_);
+        }
+    }
+
+private:
+    std::shared_ptr<RestCall> call_;
+    py::object output_;
+    py::dict fields_;
+    py::object body_;
+    char* target_;
+    bool copied_ = false;
+};
+
 py::dict RestCall::request_fields() const {
     const FieldNames& names = field_names();
     const OrthancPluginHttpRequest& request = *request_;
@@ -221,10 +289,6 @@ py::dict RestCall::request_fields() const {
     }
     set_item(fields, names.headers,
              text_map(request.headersCount, request.headersKeys, request.headersValues));
-    if (method_ == OrthancPluginHttpMethod_Post || method_ == OrthancPluginHttpMethod_Put) {
-        set_item(fields, names.body,
-                 py::bytes(static_cast<const char*>(request.body), request.bodySize));
-    }
     return fields;
 }
 
@@ -232,18 +296,30 @@ void RestCall::start() {
     if (!begin()) {
         return;
     }
-    const auto self = shared_from_this();
     py::object output;
     try {
-        py::dict fields;
-        try {
-            output = sdk::make_rest_output(self);
-            fields = request_fields();
-        } catch (...) {
-            request_is_read();
-            throw;
+        output = sdk::make_rest_output(shared_from_this());
+        py::dict fields = request_fields();
+        if (has_body()) {
+            if (handler_.is_async && request_->bodySize >= large_body) {
+                std::unique_ptr<sdk::OutputOperation> copy =
+                    std::make_unique<BodyCopy>(shared_from_this(), output, fields);
+                perform(copy);
+                return;
+            }
+            set_item(fields, field_names().body, copy_bytes(request_->body, request_->bodySize));
         }
         request_is_read();
+        run_handler(output, fields);
+    } catch (py::error_already_set& error) {
+        request_is_read();
+        fail(output, error);
+    }
+}
+
+void RestCall::run_handler(const py::object& output, const py::dict& fields) {
+    const auto self = shared_from_this(); // finish() may drop the last other reference
+    try {
         const py::object uri = sdk::to_text(uri_.c_str());
         PyObject* arguments[] = {output.ptr(), uri.ptr()};
         RestCall* const outer = running_here;
@@ -266,14 +342,19 @@ void RestCall::start() {
         if (!answered_) {
             registry_->host.report(output, py::none());
         }
+        finish();
     } catch (py::error_already_set& error) {
-        try {
-            if (output) {
-                registry_->host.report(output, error.value());
-            }
-        } catch (py::error_already_set& again) {
-            again.discard_as_unraisable("reporting an error of a REST handler");
+        fail(output, error);
+    }
+}
+
+void RestCall::fail(const py::object& output, py::error_already_set& error) {
+    try {
+        if (output) {
+            registry_->host.report(output, error.value());
         }
+    } catch (py::error_already_set& again) {
+        again.discard_as_unraisable("reporting an error of a REST handler");
     }
     finish();
 }

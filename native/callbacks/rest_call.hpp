@@ -87,11 +87,16 @@ public:
 
 private:
     class Step;
+    class BodyCopy;
 
     void wake();
+    void wait_for_work();
     bool begin();           // false when abandoned before the request could be read
     void request_is_read(); // the waiting thread may leave from here on
-    pybind11::dict request_fields() const;
+    bool has_body() const;
+    pybind11::dict request_fields() const; // all but the body
+    void run_handler(const pybind11::object& output, const pybind11::dict& fields);
+    void fail(const pybind11::object& output, pybind11::error_already_set& error);
     void keep_task(const pybind11::object& task);
 
     const std::shared_ptr<Registry> registry_; // its handlers, under the GIL

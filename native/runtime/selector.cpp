@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <utility>
 
+#include "brief_look.hpp"
 #include "runtime.hpp"
 
 namespace py = pybind11;
@@ -46,11 +47,12 @@ int wait(int epoll, std::array<epoll_event, most_events>& events, int timeout) {
 bool watch_mailbox() {
     constexpr std::chrono::microseconds patience{60};
     auto& runtime = Runtime::get();
-    if (!std::exchange(runtime.lone_call, false)) {
+    static BriefLook brief;
+    if (!std::exchange(runtime.lone_call, false) || !brief.worth_it()) {
         return false;
     }
     const py::gil_scoped_release release;
-    return runtime.mailbox.watch(patience);
+    return brief.learn(runtime.mailbox.watch(patience));
 }
 
 py::list select(int epoll, py::handle keys, PyObject* timeout) {

@@ -19,19 +19,18 @@ public:
     Signal& operator=(const Signal&) = delete;
 
     void post() noexcept { sem_post(&semaphore_); } // thread: any
-    // Looks for a while before it sleeps: worth it when the answer is a few microseconds away and
-    // a core is free, as a sleep and its wake cost more than that.
-    void wait_briefly(std::chrono::nanoseconds most) noexcept {
+    // Looks for at most `most` without sleeping; false when nobody has called.
+    bool look(std::chrono::nanoseconds most) noexcept {
         const auto end = std::chrono::steady_clock::now() + most;
         do {
             for (int i = 0; i < 16; ++i) {
                 if (sem_trywait(&semaphore_) == 0) {
-                    return;
+                    return true;
                 }
                 cpu_relax();
             }
         } while (std::chrono::steady_clock::now() < end);
-        wait();
+        return false;
     }
     void wait() noexcept {
         while (sem_wait(&semaphore_) != 0 && errno == EINTR) {

@@ -47,6 +47,8 @@ def run() -> None:
     except scripts.ScriptError as error:
         native._ready(str(error))
         return
+    if settings["debug"]:
+        loop.set_debug(True)
     asyncio.set_event_loop(loop)
     deadline = None
     try:
