@@ -54,7 +54,9 @@ public:
 
     void deliver() override {
         const auto registry = Registry::current();
-        for (std::size_t i = 0; registry && i < registry->changes.size(); ++i) {
+        // Those that a handler registers meanwhile begin with the next event.
+        const std::size_t count = registry ? registry->changes.size() : 0;
+        for (std::size_t i = 0; i < count; ++i) {
             const Handler& handler = *registry->changes[i];
             if (handler.is_async) {
                 continue;

@@ -46,17 +46,34 @@ private:
     std::shared_ptr<const sdk::InstanceSnapshot> snapshot_;
 };
 
+// The borrowed instance ends with the call, whatever happens. Thread: Orthanc's. GIL: not held.
+class Loan {
+public:
+    Loan(const OrthancPluginDicomInstance* instance, const char* id)
+        : borrowed_(
+              std::make_shared<sdk::BorrowedInstance>(instance, "instance " + std::string(id))) {}
+    ~Loan() { borrowed_->end(); }
+    Loan(const Loan&) = delete;
+    Loan& operator=(const Loan&) = delete;
+
+    const std::shared_ptr<sdk::BorrowedInstance>& get() const { return borrowed_; }
+
+private:
+    std::shared_ptr<sdk::BorrowedInstance> borrowed_;
+};
+
 // Thread: Orthanc's own, which may hold core locks that are recursive for this thread only: a plain
 // handler that stores again relies on running right here. GIL: taken and given back.
 void call_plain(const Registry& registry, const OrthancPluginDicomInstance* instance,
                 const char* id) {
-    const auto borrowed =
-        std::make_shared<sdk::BorrowedInstance>(instance, "instance " + std::string(id));
-    const PyGILState_STATE state = PyGILState_Ensure();
+    const Loan loan(instance, id);
+    const py::gil_scoped_acquire gil;
     try {
-        const py::object dicom = sdk::make_borrowed_instance(borrowed);
+        const py::object dicom = sdk::make_borrowed_instance(loan.get());
         const py::object name = sdk::to_text(id);
-        for (std::size_t i = 0; i < registry.stored.size(); ++i) {
+        // Those that a handler registers meanwhile begin with the next instance.
+        const std::size_t count = registry.stored.size();
+        for (std::size_t i = 0; i < count; ++i) {
             const Handler& handler = *registry.stored[i];
             if (!handler.is_async) {
                 registry.host.plain_stored(handler.callable, handler.name, dicom, name);
@@ -65,8 +82,6 @@ void call_plain(const Registry& registry, const OrthancPluginDicomInstance* inst
     } catch (py::error_already_set& error) {
         error.discard_as_unraisable("a stored-instance handler");
     }
-    PyGILState_Release(state);
-    borrowed->end();
 }
 
 OrthancPluginErrorCode on_stored(const OrthancPluginDicomInstance* instance,

@@ -74,7 +74,7 @@ def _serve(loop: asyncio.AbstractEventLoop, settings: dict[str, Any]) -> float:
     eager = sys.version_info >= (3, 12)
     ready = None if eager or loop.get_debug() else getattr(loop, "_ready", None)
     native._attach_loop(loop, asyncio.Task, eager, ready)
-    watchdog = Watchdog(loop, settings["handler_timeout"])
+    watchdog = Watchdog(loop, settings)
     native._loop_runs(True)
     try:
         loop.call_soon(watchdog.start)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 import time
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orthanc_async._host._native import native
 
 if TYPE_CHECKING:
     import asyncio
+
+    from orthanc_async._host._native import RestCall
 
 logger = logging.getLogger("orthanc_async")
 
@@ -23,13 +27,14 @@ _PERIOD = 1.0
 class Watchdog:
     """Watches one loop from a daemon thread of its own."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, handler_timeout: float) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, settings: dict[str, Any]) -> None:
         self._loop = loop
         self._loop_thread = threading.get_ident()
-        self._handler_timeout = handler_timeout
+        self._handler_timeout: float = settings["handler_timeout"]
+        self._display_memory: bool = settings["display_memory_usage"]
         self._turned = time.monotonic()
         self._end = threading.Event()
-        self._named: set[tuple[str, float]] = set()
+        self._named: set[RestCall] = set()
         self._thread = threading.Thread(target=self._watch, name="orthanc-async-watchdog")
         self._thread.daemon = True
 
@@ -57,6 +62,8 @@ class Watchdog:
                 warned = True
                 self._name_the_loop(still)
             self._name_plain_handlers()
+            if self._display_memory:
+                _log_memory()
 
     def _name_the_loop(self, still: float) -> None:
         frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001
@@ -72,22 +79,25 @@ class Watchdog:
     def _name_plain_handlers(self) -> None:
         if not self._handler_timeout:
             return
-        running = set()
-        for call in native._live_rest_calls():
-            if not call.is_async and call.seconds > self._handler_timeout:
-                key = (call.describe(), round(time.monotonic() - call.seconds, 1))
-                running.add(key)
-                if not any(
-                    name == key[0] and abs(since - key[1]) < _PERIOD for name, since in self._named
-                ):
-                    logger.warning(
-                        "%s runs for %.0f s, longer than HandlerTimeout (%g s); a `def` handler "
-                        "cannot be stopped",
-                        call.describe(),
-                        call.seconds,
-                        self._handler_timeout,
-                    )
-        self._named = running
+        overdue = {
+            call
+            for call in native._live_rest_calls()
+            if not call.is_async and call.seconds > self._handler_timeout
+        }
+        for call in overdue - self._named:
+            logger.warning(
+                "%s runs for %.0f s, longer than HandlerTimeout (%g s); a `def` handler cannot be "
+                "stopped",
+                call.describe(),
+                call.seconds,
+                self._handler_timeout,
+            )
+        self._named = overdue
+
+
+def _log_memory() -> None:
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    logger.warning("memory: %.1f MB resident", pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
 
 
 def current_handler(loop: asyncio.AbstractEventLoop) -> str | None:

@@ -11,7 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from conftest import Orthanc, OrthancFactory
 
-DELETED, NEW_INSTANCE, UPDATED_ATTACHMENT = 1, 3, 12
+DELETED, NEW_INSTANCE, NEW_STUDY, UPDATED_ATTACHMENT = 1, 3, 6, 12
 
 WATCHER = """
     import asyncio, json, threading, time, urllib.request
@@ -58,6 +58,8 @@ WATCHER = """
         }
         with urllib.request.urlopen(base + "/system", timeout=20) as answer:
             event["http"] = answer.status
+        with urllib.request.urlopen(base + "/events", timeout=20) as answer:
+            event["own route"] = answer.status
         events.append(event)
         inside -= 1
         if _kind == orthanc.ChangeType.ORTHANC_STOPPED:
@@ -96,6 +98,13 @@ SECOND = """
     def second(*event):
         seen.append(("second", int(event[0]), event[2]))
 
+    late = []
+
+    def registers(change, level, resource):
+        if change == orthanc.ChangeType.NEW_STUDY:
+            orthanc.RegisterOnChangeCallback(lambda *event: late.append(int(event[0])))
+
+    orthanc.RegisterOnChangeCallback(registers)
     orthanc.RegisterOnChangeCallback(first)
     orthanc.RegisterOnChangeCallback(second)
     orthanc.RegisterOnChangeCallback(second)  # twice: called twice
@@ -107,7 +116,11 @@ SECOND = """
         hold.set()
         output.AnswerBuffer("", "text/plain")
 
+    def list_late(output, uri, **request):
+        output.AnswerBuffer(json.dumps(late), "application/json")
+
     orthanc.RegisterRestCallback("/seen", list_seen)
+    orthanc.RegisterRestCallback("/late", list_late)
     orthanc.RegisterRestCallback("/go", let_go)
 """
 
@@ -151,7 +164,8 @@ def test_loops_of_their_own(events: list[dict[str, Any]]) -> None:
 
 def test_calls_back(events: list[dict[str, Any]]) -> None:
     """REST calls and HTTP requests to the same Orthanc work in a handler."""
-    assert all(event["rest"] and event["http"] == 200 for event in events)
+    assert all(event["rest"] for event in events)
+    assert all(event["http"] == event["own route"] == 200 for event in events)
 
 
 def test_values(events: list[dict[str, Any]]) -> None:
@@ -187,6 +201,13 @@ def test_order(server: Orthanc, events: list[dict[str, Any]]) -> None:
     server.wait_log("refused on purpose")
 
 
+def test_registered_in_a_handler(server: Orthanc, events: list[dict[str, Any]]) -> None:
+    """A handler that another one registers gets the events after that one."""
+    following = [event["type"] for event in events]
+    following = following[following.index(NEW_STUDY) + 1 :]
+    server.wait_json("/late", lambda late: late[: len(following)] == following)
+
+
 def test_blocking(server: Orthanc, events: list[dict[str, Any]], dicom_file: Path) -> None:
     """While one handler blocks, Orthanc stores and answers; the events wait for it in order."""
     instance = server.upload(dicom_file)["ID"]
@@ -210,7 +231,7 @@ def test_stopped(orthanc_server: OrthancFactory, tmp_path: Path) -> None:
     server.stop()
     event = json.loads((tmp_path / "stopped.json").read_text())
     assert (event["name"], event["level"], event["id"]) == ("ORTHANC_STOPPED", 4, "")
-    assert event["http"] == 200
+    assert event["http"] == event["own route"] == 200
     assert event["rest"]
     assert event["thread"] == "_DummyThread"
     assert event["daemon"]

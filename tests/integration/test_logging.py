@@ -164,11 +164,11 @@ def test_traceback_of_a_route(server: Orthanc, route: str) -> None:
     name = "script.raises" if route == "/raises" else "script.plain"
     level, line = entry(server, rf"{name}.*GET {route}\)? (raised|failed)")
     assert level == "E", line
-    text = traceback(server, name, r"second line \udcff")
+    text = traceback(server, line, r"second line \udcff")
     assert "KeyError: 'missing'" in text
     assert "direct cause of the following exception" in text
     assert text.count("in inner") == 2
-    assert "ValueError: outer" in text
+    assert "raise ValueError(" in text
 
 
 def test_tracebacks_of_events(server: Orthanc) -> None:

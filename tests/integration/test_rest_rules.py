@@ -22,7 +22,7 @@ SCRIPT = Path(__file__).with_name("rest_rules_script.py")
 def server(shared_orthanc: OrthancFactory) -> Orthanc:
     """An Orthanc with few threads for SDK calls, so that nested calls have to make more."""
     server = shared_orthanc(SCRIPT, config={"Python": {"SdkThreads": 2}, "HttpThreadsCount": 50})
-    # The registrations at the start refuse requests that wait for it, as these hold Orthanc's lock.
+    # The registrations at the start refuse what waits for it: that holds Orthanc's lock.
     deadline = time.monotonic() + 15
     while server.http.get("/results").status == 503 and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -202,6 +202,7 @@ def test_debug_and_watchdog(orthanc_server: OrthancFactory) -> None:
     server = orthanc_server(
         """
         import asyncio, logging, time
+        import orthanc
         from orthanc_async import rest
 
         @rest.get("/debug")
@@ -209,9 +210,10 @@ def test_debug_and_watchdog(orthanc_server: OrthancFactory) -> None:
             logging.getLogger("my").debug("a debug line")
             return {"debug": asyncio.get_running_loop().get_debug()}
 
-        @rest.get("/raises")
-        async def raises(request):
+        async def raises(output, uri, **request):
             raise ValueError("the details")
+
+        orthanc.RegisterRestCallback("/raises", raises)
 
         @rest.get("/slow")
         async def slow(request):
