@@ -15,7 +15,7 @@ std::shared_ptr<Registry>& slot() {
 
 } // namespace
 
-std::shared_ptr<Registry> Registry::create(py::module_ dispatch) {
+std::shared_ptr<Registry> Registry::create(const py::module_& dispatch) {
     // A call of Orthanc's may hold the last reference on a thread without the GIL: the mailbox
     // carries it to where it may be destroyed.
     class Burial final : public runtime::Message {
@@ -26,12 +26,12 @@ std::shared_ptr<Registry> Registry::create(py::module_ dispatch) {
     private:
         std::unique_ptr<Registry> registry_;
     };
-    return {new Registry(std::move(dispatch)), [](Registry* registry) {
+    return {new Registry(dispatch), [](Registry* registry) {
                 runtime::Runtime::get().mailbox.post(std::make_unique<Burial>(registry));
             }};
 }
 
-Registry::Registry(py::module_ dispatch)
+Registry::Registry(const py::module_& dispatch)
     : host{dispatch.attr("serve"), dispatch.attr("report"), dispatch.attr("change"),
            dispatch.attr("plain_change"), dispatch.attr("stored"),
            dispatch.attr("plain_stored")},
@@ -65,7 +65,8 @@ Handler Registry::make_handler(py::object callable, const std::string& what) con
                                         std::string(py::str(qualname));
         name += " (" + what + ")";
     }
-    return {std::move(callable), is_async, std::move(name)};
+    const bool wants_query = py::hasattr(callable, "__orthanc_query__");
+    return {std::move(callable), is_async, wants_query, std::move(name)};
 }
 
 } // namespace orthanc_async::callbacks

@@ -16,6 +16,7 @@ constexpr std::size_t most_routes = 1024;
 struct Handler {
     pybind11::object callable;
     bool is_async = false;
+    bool wants_query = false; // repeated query arguments too, in the field "_query"
     std::string name; // "module.function (GET /x)", for messages
 };
 
@@ -35,7 +36,7 @@ class Registry {
 public:
     // `dispatch` is orthanc_async._host.dispatch. GIL: held. The last reference may be dropped
     // anywhere.
-    static std::shared_ptr<Registry> create(pybind11::module_ dispatch);
+    static std::shared_ptr<Registry> create(const pybind11::module_& dispatch);
 
     static std::shared_ptr<Registry> current(); // any thread; null between sessions
     static void set_current(std::shared_ptr<Registry> registry);
@@ -60,7 +61,7 @@ public:
     std::atomic<bool> loading{true};
 
 private:
-    explicit Registry(pybind11::module_ dispatch);
+    explicit Registry(const pybind11::module_& dispatch);
 
     pybind11::object is_async_;
 };

@@ -234,6 +234,7 @@ public:
                                                               register_patience);
     }
     void reject(const std::string& reason) noexcept override { failure_ = reason; }
+    bool elsewhere() const override { return awaiter_.elsewhere(); }
     std::string describe() const override { return "RegisterRestCallback('" + pattern_ + "')"; }
     void deliver() override {
         if (failure_.empty()) {
@@ -295,6 +296,7 @@ void add_rest(py::module_& module) {
     py::class_<RestCall, std::shared_ptr<RestCall>>(module, "_RestCall")
         .def("describe", &RestCall::describe)
         .def("abandon", &RestCall::abandon)
+        .def("break_off", &RestCall::break_off)
         .def_property_readonly("task", &RestCall::task)
         .def_property_readonly("is_async", &RestCall::is_async)
         .def_property_readonly("seconds", &RestCall::seconds)
@@ -305,6 +307,13 @@ void add_rest(py::module_& module) {
         .def_property_readonly("method",
                                [](const RestCall& call) { return method_name(call.method()); });
     module.def("_live_rest_calls", &RestCall::live);
+    // Waits until no call is live; false when some still are. Not on the loop.
+    module.def("_wait_calls", [](double seconds) {
+        const auto deadline = std::chrono::steady_clock::now() +
+                              std::chrono::microseconds(static_cast<std::int64_t>(seconds * 1e6));
+        const py::gil_scoped_release release;
+        return RestCall::wait_none(deadline);
+    });
     module.def("_call_of", &call_of);
     for (PyMethodDef& definition : finish_functions) {
         module.add_object(definition.ml_name, py::reinterpret_steal<py::object>(

@@ -40,6 +40,7 @@ struct FieldNames {
     PyObject* method = PyUnicode_InternFromString("method");
     PyObject* groups = PyUnicode_InternFromString("groups");
     PyObject* get = PyUnicode_InternFromString("get");
+    PyObject* query = PyUnicode_InternFromString("_query");
     PyObject* headers = PyUnicode_InternFromString("headers");
     PyObject* body = PyUnicode_InternFromString("body");
     PyObject* methods[5] = {nullptr, PyUnicode_InternFromString("GET"),
@@ -206,7 +207,8 @@ OrthancPluginErrorCode RestCall::serve(OrthancPluginContext* context,
             error_body(503, "Service Unavailable", "Orthanc is stopping", method_, uri_);
         sdk::send_status(503, body, "application/json")->run(context, output);
     }
-    return OrthancPluginErrorCode_Success;
+    // What was sent of it looks whole otherwise: Orthanc ends a multipart answer properly.
+    return in_parts_ && broken_ ? OrthancPluginErrorCode_Plugin : OrthancPluginErrorCode_Success;
 }
 
 // A handler of a few microseconds has answered before a sleep and a wake are over.
@@ -286,6 +288,9 @@ py::dict RestCall::request_fields() const {
     if (method_ == OrthancPluginHttpMethod_Get) {
         set_item(fields, names.get,
                  text_map(request.getCount, request.getKeys, request.getValues));
+        if (handler_.wants_query && request.getCount > 0) {
+            set_item(fields, names.query, query_pairs());
+        }
     }
     set_item(fields, names.headers,
              text_map(request.headersCount, request.headersKeys, request.headersValues));
@@ -351,12 +356,23 @@ void RestCall::run_handler(const py::object& output, const py::dict& fields) {
 void RestCall::fail(const py::object& output, py::error_already_set& error) {
     try {
         if (output) {
-            registry_->host.report(output, error.value());
+            registry_->host.report(output, sdk::exception_of(error));
         }
     } catch (py::error_already_set& again) {
         again.discard_as_unraisable("reporting an error of a REST handler");
     }
     finish();
+}
+
+// Orthanc hands every query argument over, in order; the official dictionary keeps the last of a
+// name. Our own router gets all of them.
+py::list RestCall::query_pairs() const {
+    py::list pairs;
+    for (std::uint32_t i = 0; i < request_->getCount; ++i) {
+        pairs.append(py::make_tuple(sdk::to_text(request_->getKeys[i]),
+                                    sdk::to_text(request_->getValues[i])));
+    }
+    return pairs;
 }
 
 void RestCall::keep_task(const py::object& task) {
@@ -377,7 +393,12 @@ void RestCall::finish() {
     Py_XDECREF(task);
 }
 
+std::string RestCall::error_answer(const std::string& message) const {
+    return error_body(500, "Internal Server Error", message, method_, uri_);
+}
+
 void RestCall::abandon() {
+    break_off();
     {
         const std::lock_guard<std::mutex> lock(mutex_);
         abandoned_ = true;
@@ -446,6 +467,12 @@ std::size_t RestCall::live_count() {
     LiveCalls& live = live_calls();
     const std::lock_guard<std::mutex> lock(live.mutex);
     return live.calls.size();
+}
+
+bool RestCall::wait_none(Clock::time_point deadline) {
+    LiveCalls& live = live_calls();
+    std::unique_lock<std::mutex> lock(live.mutex);
+    return live.none.wait_until(lock, deadline, [&] { return live.calls.empty(); });
 }
 
 RestCall::Quiet::Quiet(Clock::time_point deadline) {

@@ -55,6 +55,11 @@ public:
     bool accepts() const override;
     std::string describe() const override;
     bool claim_answer() override;
+    void begin_parts() override { in_parts_ = true; }
+    std::string error_answer(const std::string& message) const override;
+
+    // The handler has failed. An answer in parts that has begun is then no success.
+    void break_off() { broken_ = true; }
 
     bool answered() const { return answered_; }
     bool ended() const;
@@ -68,6 +73,8 @@ public:
     // Every call between its arrival and its end, oldest first. Thread: any.
     static std::vector<std::shared_ptr<RestCall>> live();
     static std::size_t live_count();
+    // False when some are still live at the deadline. GIL: not held.
+    static bool wait_none(std::chrono::steady_clock::time_point deadline);
     // While one exists, no call is live and none arrives. Converts to false when calls were still
     // live at the deadline. GIL: not held.
     class Quiet {
@@ -94,6 +101,7 @@ private:
     bool begin();           // false when abandoned before the request could be read
     void request_is_read(); // the waiting thread may leave from here on
     bool has_body() const;
+    pybind11::list query_pairs() const;
     pybind11::dict request_fields() const; // all but the body
     void run_handler(const pybind11::object& output, const pybind11::dict& fields);
     void fail(const pybind11::object& output, pybind11::error_already_set& error);
@@ -108,6 +116,8 @@ private:
     std::list<RestCall*>::iterator position_; // among the live calls
     bool alone_ = false;                      // no other was live when it came
     std::atomic<bool> answered_{false};
+    std::atomic<bool> in_parts_{false};
+    std::atomic<bool> broken_{false};
     std::atomic<std::size_t> progress_{0};
     PyObject* task_ = nullptr; // owned; only touched under the GIL
 

@@ -75,7 +75,12 @@ void log(int level, const std::string& text) {
     sdk::Server& server = sdk::Server::get();
     OrthancPluginContext* const context = server.enter();
     if (context == nullptr) {
-        server.log_error(text.c_str()); // to stderr, or Orthanc's log while it stops
+        // To stderr, or Orthanc's log while it stops: there nobody asks for more than warnings.
+        if (level >= 40) {
+            server.log_error(text.c_str());
+        } else if (level >= 30) {
+            server.log_warning(text.c_str());
+        }
         return;
     }
     if (level >= 40) {

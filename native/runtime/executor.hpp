@@ -21,6 +21,10 @@ public:
     // Instead of run(), when no worker could take it. Thread: any. GIL: not held.
     virtual void reject(const std::string& reason) noexcept = 0;
 
+    // True when the outcome is for another loop than the plugin's, which may not run yet, or stand
+    // still: a thread of the handlers' pool delivers it then. Thread: any. GIL: any.
+    virtual bool elsewhere() const { return false; }
+
     // For messages: "RestApiGet('/studies')". Thread: any. GIL: not held.
     virtual std::string describe() const = 0;
 };

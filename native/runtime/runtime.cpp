@@ -42,7 +42,11 @@ void Runtime::start_threads(std::size_t sdk_threads) {
     limits.most_threads = std::max(limits.most_threads, sdk_threads);
     std::atomic_store(&executor_,
                       std::make_shared<Executor>(limits, [this](std::unique_ptr<Operation> done) {
-                          mailbox.post(std::move(done));
+                          const auto pool = done->elsewhere() ? handlers() : nullptr;
+                          std::unique_ptr<Message> message = std::move(done);
+                          if (!pool || !pool->submit(message)) {
+                              mailbox.post(std::move(message));
+                          }
                       }));
     PoolLimits many;
     many.threads = most_handler_threads;

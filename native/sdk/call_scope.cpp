@@ -61,6 +61,7 @@ Awaiter::Awaiter() {
         future_ = own->create_future();
         return;
     }
+    elsewhere_ = true;
     loop_ = py::module_::import("asyncio").attr("get_running_loop")();
     future_ = loop_.attr("create_future")();
 }
@@ -85,6 +86,9 @@ void Awaiter::settle(const char* method, py::object outcome) {
         return;
     }
     try {
+        if (future_.attr("done")().cast<bool>()) {
+            return; // cancelled, perhaps with its loop closed since
+        }
         const auto settle_there = py::module_::import("orthanc_async._host.foreign").attr("settle");
         loop_.attr("call_soon_threadsafe")(settle_there, future_, method, outcome);
     } catch (py::error_already_set& error) {

@@ -62,6 +62,7 @@ public:
     Awaiter(Awaiter&&) noexcept = default;
 
     PyObject* future() const { return future_.ptr(); } // borrowed
+    bool elsewhere() const { return elsewhere_; }      // not the plugin's loop. GIL: any
     void resolve(pybind11::object value);
     void fail(pybind11::object exception);
 
@@ -69,6 +70,7 @@ private:
     void settle(const char* method, pybind11::object outcome);
     pybind11::object loop_;
     pybind11::object future_;
+    bool elsewhere_ = false;
 };
 
 // Hands the operation to the executor. Throws RuntimeError as CallScope does. GIL: held.

@@ -3,6 +3,8 @@
 #include <exception>
 #include <new>
 
+#include "text.hpp"
+
 namespace orthanc_async::sdk {
 
 void translate_exception() noexcept {
@@ -57,7 +59,7 @@ py::object PendingCall::outcome(bool& failed) {
     } catch (...) { // whatever it is, somebody awaits it
         translate_exception();
         const py::error_already_set error;
-        return error.value();
+        return exception_of(error);
     }
 }
 

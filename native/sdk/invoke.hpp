@@ -93,6 +93,7 @@ public:
     PyObject* future() const { return awaiter_.future(); }
     void reject(const std::string& reason) noexcept final;
     void deliver() final;
+    bool elsewhere() const final { return awaiter_.elsewhere(); }
 
 protected:
     virtual const char* since() const = 0;

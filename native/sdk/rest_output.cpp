@@ -2,6 +2,7 @@
 
 #include <future>
 #include <optional>
+#include <string_view>
 #include <sdk_ops.hpp> // generated
 
 #include "../runtime/runtime.hpp"
@@ -108,14 +109,24 @@ private:
 
 class CopiedStatus final : public OutputOperation {
 public:
-    CopiedStatus(int status, std::string body, std::string mime)
-        : status_(status), body_(std::move(body)), mime_(std::move(mime)) {}
+    CopiedStatus(int status, std::string body, std::string mime, Refusal refusal)
+        : status_(status), body_(std::move(body)), mime_(std::move(mime)),
+          refusal_(std::move(refusal)) {}
     void run(OrthancPluginContext* context, OrthancPluginRestOutput* output) noexcept override {
         if (!mime_.empty()) {
             OrthancPluginSetHttpHeader(context, output, "Content-Type", mime_.c_str());
         }
-        OrthancPluginSendHttpStatus(context, output, static_cast<std::uint16_t>(status_),
-                                    body_.data(), static_cast<std::uint32_t>(body_.size()));
+        // Not by the header's inline function, which drops the code.
+        _OrthancPluginSendHttpStatus call{output, static_cast<std::uint16_t>(status_),
+                                          body_.data(), static_cast<std::uint32_t>(body_.size())};
+        const auto code =
+            context->InvokeService(context, _OrthancPluginService_SendHttpStatus, &call);
+        if (code != OrthancPluginErrorCode_Success && !refusal_.message.empty()) {
+            Server::get().log_error(refusal_.message.c_str());
+            OrthancPluginSetHttpHeader(context, output, "Content-Type", "application/json");
+            OrthancPluginSendHttpStatus(context, output, 500, refusal_.body.data(),
+                                        static_cast<std::uint32_t>(refusal_.body.size()));
+        }
     }
     bool returns() const override { return false; }
 
@@ -123,6 +134,7 @@ private:
     int status_;
     std::string body_;
     std::string mime_;
+    Refusal refusal_;
 };
 
 class CopiedHeader final : public OutputOperation {
@@ -172,6 +184,10 @@ template <class Op> constexpr bool is_item = false;
 template <> inline constexpr bool is_item<ops::SendMultipartItem> = true;
 template <> inline constexpr bool is_item<ops::SendMultipartItem2> = true;
 
+// StartMultipartAnswer, and StartStreamAnswer where the header has it.
+template <class Op>
+constexpr bool begins_parts = std::string_view(Op::name).substr(0, 5) == "Start";
+
 // These say something about an answer that is still to come.
 template <class Op> constexpr bool is_preparation = is_item<Op>;
 template <> inline constexpr bool is_preparation<ops::SetCookie> = true;
@@ -186,6 +202,9 @@ PyObject* plain(PyObject* self, PyObject* const* values, Py_ssize_t count) noexc
         parse(operation->op, values, count);
         if (is_preparation<Op> || claim(target, Op::name, spelling)) {
             hand_over(target, std::move(operation), Op::name);
+            if (begins_parts<Op>) {
+                target.begin_parts();
+            }
         }
         return py::none();
     });
@@ -259,6 +278,37 @@ PyObject* set_header(PyObject* self, PyObject* const* values, Py_ssize_t count) 
     });
 }
 
+// Orthanc sends some statuses only by a function of their own, and refuses those it does not know.
+bool may_be_refused(int status) {
+    return status < 200 || status > 510 || status == 301 || status == 401 || status == 405 ||
+           status > 417;
+}
+
+Refusal refusal_of(int status, const OutputTarget& target) {
+    if (!may_be_refused(status)) {
+        return {};
+    }
+    const std::string message =
+        "Orthanc does not send status " + std::to_string(status) +
+        " like this: use SendMethodNotAllowed, SendUnauthorized, Redirect or another status";
+    return {target.describe() + ": " + message, target.error_answer(message)};
+}
+
+template <Spelling spelling>
+PyObject* send_http_status_code(PyObject* self, PyObject* const* values,
+                                Py_ssize_t count) noexcept {
+    return guarded([&]() -> py::object {
+        OutputTarget& target = *target_of(self);
+        ops::SendHttpStatusCode op;
+        parse(op, values, count);
+        if (claim(target, op.name, spelling)) {
+            const int status = op.status_.get();
+            hand_over(target, send_status(status, "", refusal_of(status, target)), op.name);
+        }
+        return py::none();
+    });
+}
+
 // (status), (status, body) or (status, body, size): the official versions differ.
 template <Spelling spelling>
 PyObject* send_http_status(PyObject* self, PyObject* const* values, Py_ssize_t count) noexcept {
@@ -280,7 +330,8 @@ PyObject* send_http_status(PyObject* self, PyObject* const* values, Py_ssize_t c
         if (claim(target, name, spelling)) {
             hand_over(target,
                       send_status(status.get(),
-                                  std::string(static_cast<const char*>(body.data()), size), ""),
+                                  std::string(static_cast<const char*>(body.data()), size),
+                                  refusal_of(status.get(), target)),
                       name);
         }
         return py::none();
@@ -331,7 +382,9 @@ PyMethodDef methods[] = {
     PLAIN(CompressAndAnswerPngImage),
     PLAIN(CompressAndAnswerJpegImage),
     PLAIN(Redirect),
-    PLAIN(SendHttpStatusCode),
+    method("SendHttpStatusCode", send_http_status_code<official>,
+           documentation<ops::SendHttpStatusCode>),
+    method("send_http_status_code", send_http_status_code<own>, nullptr),
     PLAIN(SendUnauthorized),
     PLAIN(SendMethodNotAllowed),
     PLAIN(SetCookie),
@@ -388,7 +441,11 @@ std::unique_ptr<OutputOperation> answer_buffer(std::string body, std::string mim
 }
 
 std::unique_ptr<OutputOperation> send_status(int status, std::string body, std::string mime) {
-    return std::make_unique<CopiedStatus>(status, std::move(body), std::move(mime));
+    return std::make_unique<CopiedStatus>(status, std::move(body), std::move(mime), Refusal{});
+}
+
+std::unique_ptr<OutputOperation> send_status(int status, std::string body, Refusal refusal) {
+    return std::make_unique<CopiedStatus>(status, std::move(body), "", std::move(refusal));
 }
 
 } // namespace orthanc_async::sdk

@@ -44,6 +44,12 @@ public:
 
     // The first final answer claims; later ones get false. GIL: held.
     virtual bool claim_answer() = 0;
+
+    // The answer goes out in parts: it is whole only when the handler has ended well. GIL: held.
+    virtual void begin_parts() = 0;
+
+    // The body of a 500 with this message. Thread: any. GIL: any.
+    virtual std::string error_answer(const std::string& message) const = 0;
 };
 
 // A Python object orthanc.RestOutput for the call. GIL: held.
@@ -61,5 +67,13 @@ constexpr std::size_t copied_body = 64 * 1024;
 
 std::unique_ptr<OutputOperation> answer_buffer(std::string body, std::string mime);
 std::unique_ptr<OutputOperation> send_status(int status, std::string body, std::string mime);
+
+// For a status that Orthanc may refuse: the client then gets a 500 with this body, and the log the
+// message.
+struct Refusal {
+    std::string message;
+    std::string body;
+};
+std::unique_ptr<OutputOperation> send_status(int status, std::string body, Refusal refusal);
 
 } // namespace orthanc_async::sdk

@@ -1,4 +1,4 @@
-// C strings of Orthanc's to Python text.
+// Small conversions to Python objects.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -15,6 +15,14 @@ inline pybind11::object to_text(const char* text) {
         throw pybind11::error_already_set();
     }
     return pybind11::reinterpret_steal<pybind11::object>(decoded);
+}
+
+// The exception with its traceback, which pybind11 keeps beside it. GIL: held.
+inline pybind11::object exception_of(const pybind11::error_already_set& error) {
+    if (error.trace()) {
+        PyException_SetTraceback(error.value().ptr(), error.trace().ptr());
+    }
+    return error.value();
 }
 
 } // namespace orthanc_async::sdk

@@ -89,6 +89,8 @@ def report(output: Any, error: BaseException | None) -> None:
     call = native._call_of(output)
     reason = limits.reasons.pop(call, None) if limits.reasons else None
     status = 500
+    if error is not None:
+        call.break_off()
     if isinstance(error, asyncio.CancelledError) and reason is not None:
         status, message = reason
         logger.warning("%s: %s", call.describe(), message)

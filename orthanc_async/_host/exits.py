@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("orthanc_async")
 
+_FOR_POOLS = 1.0  # seconds, after which their processes are ended one by one
+_MARGIN = 0.2  # seconds before the deadline, for what this says and kills
+
 _registered: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = []
 
 
@@ -57,6 +60,7 @@ def run(deadline: float) -> None:
             function(*args, **kwargs)
         except BaseException:
             logger.exception("exit function %r raised", function)
+    deadline -= _MARGIN
     _end_children(deadline)
     _join_threads(deadline)
 
@@ -66,19 +70,30 @@ def _end_children(deadline: float) -> None:
     processes: Any = sys.modules.get("multiprocessing.process")
     if util is None or processes is None:
         return
-    children = processes.active_children()
-    for child in children:
-        child.terminate()
+    # Pools end here, in an order of their own: a worker that was terminated before may have held
+    # the lock that they ask for, so they go first, and nobody waits for them without end.
+    finalizers = threading.Thread(target=_run_finalizers, args=(util,), daemon=True)
+    finalizers.start()
+    finalizers.join(min(_FOR_POOLS, max(0.1, deadline - time.monotonic())))
+    _each(processes.active_children(), "terminate", deadline)
+    left = processes.active_children()
+    if left:
+        logger.warning("killed, as they do not end: %s", ", ".join(child.name for child in left))
+        _each(left, "kill", time.monotonic() + 0.5)
+
+
+def _run_finalizers(util: Any) -> None:
     try:
-        util._run_finalizers()  # noqa: SLF001 - pools end here; its exit function would wait
+        util._run_finalizers()  # noqa: SLF001 - its own exit function would wait without end
     except BaseException:
         logger.exception("ending the process pools of a script")
+
+
+def _each(children: list[Any], method: str, deadline: float) -> None:
     for child in children:
-        child.join(max(0.0, deadline - time.monotonic()))
-        if child.exitcode is None:
-            logger.warning("child process %s does not end: killed", child.name)
-            child.kill()
-            child.join(1.0)
+        getattr(child, method)()
+    for child in children:
+        child.join(max(0.1, deadline - time.monotonic()))
 
 
 def _join_threads(deadline: float) -> None:

@@ -5,6 +5,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import signal
+import threading
+from typing import Any
+
+import orthanc
 
 from orthanc_async import _loop
 from orthanc_async._host import logs
@@ -19,7 +24,37 @@ def install() -> None:
 
 def _in_child() -> None:
     native._mark_forked()
+    # What a script registers again in a child is of no use there, and no error.
+    for name in dir(orthanc):
+        if name.startswith("Register"):
+            setattr(orthanc, name, _ignore)
     native._loop_runs(False)
     _loop._set(None)
     asyncio._set_running_loop(None)
     logs.use_stderr()
+    # Orthanc's handlers only note a signal for its main loop, which is not here: with them a child
+    # could not be terminated, and closing a process pool would wait for it without end.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        if signal.getsignal(number) in (None, signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, signal.SIG_DFL)
+    _become_main_thread()
+
+
+def _become_main_thread() -> None:
+    """Let a child that a native thread has forked end as one that a Python thread has forked.
+
+    Before Python 3.13 its only thread stays a dummy, on which threading._shutdown fails: the
+    process would end with exit code 1, whatever the script says.
+    """
+    thread: Any = threading.current_thread()
+    kinds: Any = threading
+    if isinstance(thread, kinds._DummyThread):  # noqa: SLF001
+        thread.__class__ = kinds._MainThread  # noqa: SLF001
+        thread._name = "MainThread"  # noqa: SLF001
+        thread._daemonic = False  # noqa: SLF001
+        if getattr(thread, "_tstate_lock", thread) is None:
+            thread._set_tstate_lock()  # noqa: SLF001
+
+
+def _ignore(*_arguments: Any) -> None:
+    """Stand in for the functions that register a callback."""

@@ -54,6 +54,7 @@ class Limit:
         call = self._call
         message = f"the handler ignores its cancellation after HandlerTimeout ({self._seconds:g} s)"
         reasons.pop(call, None)
+        call.break_off()
         logger.error("%s: %s; its client is let go", call.describe(), message)
         if not call.answered and not call.ended:
             self._output.SetHttpHeader("Content-Type", "application/json")

@@ -130,6 +130,10 @@ def _thread_died(arguments: threading.ExceptHookArgs) -> None:
         return
     name = arguments.thread.name if arguments.thread else "?"
     error = arguments.exc_value
+    if isinstance(error, RuntimeError) and str(error).endswith("after Orthanc has stopped"):
+        # The way in which a script's endless thread ends at every stop.
+        logger.info("thread %s has ended: %s", name, error)
+        return
     logger.error(
         "uncaught exception in thread %s",
         name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import importlib.util
 import os
@@ -161,3 +162,5 @@ def _forget() -> None:
             del sys.modules[name]
     _folders.clear()
     sys.path[:] = _plain_path
+    # Modules and their functions are cycles: whatever they hold goes before the new ones come.
+    gc.collect()

@@ -66,9 +66,8 @@ async def _all_idle() -> None:
 
 
 async def _end_calls(end: float) -> None:
-    """Let the REST handlers in flight end, then cancel them."""
-    while _left(end) > 0 and (tasks := _tasks()):
-        await asyncio.wait(tasks, timeout=_left(end))
+    """Let the REST handlers in flight end, `def` ones too, then cancel those that can be."""
+    await _in_thread(native._wait_calls, _left(end))
     for call in native._live_rest_calls():
         if call.is_async and call.task is not None:
             limits.reasons[call] = (503, "Orthanc is stopping")

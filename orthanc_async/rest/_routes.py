@@ -121,6 +121,7 @@ def mount(prefix: str) -> None:
             return
     mounted = Mount(prefix)
     dispatcher = _make_mount_dispatcher(mounted)
+    dispatcher.__orthanc_query__ = True
     dispatcher.__orthanc_handler__ = f"orthanc_async.rest.mount({prefix!r})"
     orthanc.RegisterRestCallback(_template.quote(prefix) + "/.*", dispatcher)
     _mounts.append(mounted)
@@ -238,6 +239,7 @@ def _allowed(entries: dict[str, Entry]) -> str:
 def _name_dispatcher(dispatcher: Any, route: Route) -> None:
     # The host names the handlers of a route in its log by this.
     names = dict.fromkeys(entry.name for entry in route.entries.values())
+    dispatcher.__orthanc_query__ = True
     dispatcher.__orthanc_handler__ = ", ".join(names)
     handler = next(iter(route.entries.values())).call
     dispatcher.__wrapped__ = handler

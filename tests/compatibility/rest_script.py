@@ -93,6 +93,10 @@ def outputs(output, _uri, **request):
         output.StartMultipartAnswer("related", "text/plain")
         output.SendMultipartItem("one")
         output.SendMultipartItem(b"two")
+    elif kind == "multipart-raise":
+        output.StartMultipartAnswer("related", "text/plain")
+        output.SendMultipartItem("one")
+        raise ValueError("in the middle")
     elif kind == "twice":
         output.AnswerBuffer("first", "text/plain")
         output.AnswerBuffer("second", "text/plain")

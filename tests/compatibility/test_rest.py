@@ -47,7 +47,7 @@ def observed(answer: Answer) -> tuple[int, list[tuple[str, str]], bytes]:
 OUTPUTS = [
     *("str", "bytes", "empty", "header", "cookie", "redirect"),
     *("status", "status-short", "status-code", "unauthorized", "not-allowed"),
-    *("png", "jpeg", "multipart", "twice", "answer-then-raise", "nonsense"),
+    *("png", "jpeg", "multipart", "multipart-raise", "twice", "answer-then-raise", "nonsense"),
 ]
 REQUESTS: dict[str, dict[str, Any]] = {
     "get": {"path": "/echo"},

@@ -302,7 +302,8 @@ def pytest_runtest_makereport(
     report = yield
     if report.failed:
         for node in item.listchain():
-            for server in chain.from_iterable(node.stash.get(_LOGS, [])):
+            factories: list[list[OrthancServer]] = node.stash.get(_LOGS, [])
+            for server in chain.from_iterable(factories):
                 report.sections.append((f"Orthanc's log ({call.when})", server.log_text()))
     return report
 

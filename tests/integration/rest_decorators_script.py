@@ -57,12 +57,33 @@ rest.mount("/mounted")
 
 @rest.get("/mounted/{what}")
 async def mounted(request: rest.Request) -> str:
-    return "mounted " + request.path["what"]
+    return f"mounted {request.path['what']}"
 
 
 @rest.post("/mounted/plain/{what}")
 def mounted_plain(request: rest.Request) -> str:
-    return "plain " + request.path["what"]
+    return f"plain {request.path['what']}"
+
+
+# Declared while Orthanc serves
+
+
+@lifecycle.on_startup
+async def declare_async() -> None:
+    @rest.get("/t/late/{name}/async")
+    async def late(request: rest.Request) -> str:
+        return f"late {request.path['name']}"
+
+    @rest.get("/mounted/late/{name}")
+    async def late_mounted(request: rest.Request) -> str:
+        return f"late {request.path['name']}"
+
+
+@lifecycle.on_startup
+def declare_plain() -> None:
+    @rest.get("/t/late/{name}/plain")
+    def late(request: rest.Request) -> str:
+        return f"late {request.path['name']}"
 
 
 # Requests
@@ -267,7 +288,7 @@ async def with_anyio(request: rest.Request) -> dict[str, Any]:
         async with anyio.create_task_group() as group:
             group.start_soon(orthanc.rest_api_get, "/studies/nope")
     except* orthanc.OrthancException as errors:
-        found["group"] = [int(error.code) for error in errors.exceptions]
+        found["group"] = [error.args[0] for error in errors.exceptions]
     return found
 
 

@@ -271,6 +271,27 @@ def bad_status(output, uri, request):
 
 
 @both
+def bad_status_code(output, uri, request):
+    output.SendHttpStatusCode(int(request["get"]["s"]))
+
+
+def broken_multipart(output, uri, **request):
+    output.StartMultipartAnswer("related", "text/plain")
+    output.SendMultipartItem(b"first")
+    raise ValueError("in the middle")
+
+
+async def broken_multipart_async(output, uri, **request):
+    output.StartMultipartAnswer("related", "text/plain")
+    await output.send_multipart_item(b"first")
+    raise ValueError("in the middle")
+
+
+orthanc.RegisterRestCallback("/d/broken-multipart", broken_multipart)
+orthanc.RegisterRestCallback("/a/broken-multipart", broken_multipart_async)
+
+
+@both
 def bad_header(output, uri, request):
     output.SetHttpHeader("X-Nul", "a\0b")
 

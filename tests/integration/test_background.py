@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conftest import OrthancFactory
 
 SCRIPT = """
@@ -155,7 +156,9 @@ def test_life(orthanc_server: OrthancFactory, tmp_path: Path, dicom_file: Path) 
     server.wait_json("/log", lambda state: "background of a route" in state["log"])
     server.upload(dicom_file)
     server.wait_json("/log", lambda state: "background of a change" in state["log"])
-    log = server.wait_json("/log", lambda state: any("0.1" in str(it) for it in state["log"]))["log"]
+    log = server.wait_json("/log", lambda state: any("0.1" in str(it) for it in state["log"]))[
+        "log"
+    ]
     assert ["change", True] in log
     assert "the coroutine did not end within 0.1 seconds" in log
     assert "too early" not in log

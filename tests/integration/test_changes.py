@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conftest import Orthanc, OrthancFactory
 
 DELETED, NEW_INSTANCE, NEW_STUDY, UPDATED_ATTACHMENT = 1, 3, 6, 12
@@ -128,9 +129,7 @@ SECOND = """
 @pytest.fixture(scope="module")
 def server(shared_orthanc: OrthancFactory, dicom_files: list[Path]) -> Orthanc:
     """An Orthanc that has received one study and deleted it again."""
-    server = shared_orthanc(
-        [RAISING, WATCHER, SECOND], errors=["script1.fails"]
-    )
+    server = shared_orthanc([RAISING, WATCHER, SECOND], errors=["script1.fails"])
     for file in dicom_files:
         answer = server.upload(file)
     assert server.http.delete(f"/studies/{answer['ParentStudy']}").status == 200

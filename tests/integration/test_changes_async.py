@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pydicom
@@ -14,6 +13,8 @@ import pydicom.uid
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conftest import Orthanc, OrthancFactory
 
 # Every event notes its begin and its end. `hold` tells which events wait at a gate.
@@ -170,7 +171,9 @@ def test_limit(server: Orthanc, instances: list[str]) -> None:
     state = server.wait_json("/state", lambda state: quick(state) == 6)
     assert state["seen"] == [["begin", instance] for instance in instances[:3]]
     control(server)
-    state = server.wait_json("/state", lambda state: sum(s[0] == "end" for s in state["seen"]) == 6)
+    state = server.wait_json(
+        "/state", lambda state: sum(s[0] == "end" for s in state["seen"]) == 6
+    )
     assert [event[1] for event in state["seen"] if event[0] == "begin"] == instances[3:]
     assert state["most"] <= 3
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from conftest import Orthanc, OrthancFactory
 
 SCRIPT = """
-    import concurrent.futures, json, logging, multiprocessing, os, sys
+    import concurrent.futures, json, logging, multiprocessing, os, sys, time
     import orthanc
     from orthanc_async import on_startup, rest
 
@@ -69,6 +69,10 @@ SCRIPT = """
         forked = multiprocessing.get_context("fork").Process(target=sys.exit, args=(3,))
         forked.start()
         forked.join()
+        endless = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+        endless.start()
+        endless.terminate()
+        endless.join(20)
         output.AnswerBuffer(json.dumps({
             "import": at_import,
             "now": pool.map(double, [21]),
@@ -77,6 +81,7 @@ SCRIPT = """
             "executor": executor.submit(double, 4).result(20),
             "enum": pool.map(kind_of, [3]),
             "exit": forked.exitcode,
+            "terminated": endless.exitcode,
             "start method": multiprocessing.get_start_method(),
         }), "application/json")
 
@@ -122,6 +127,7 @@ def test_pools(server: Orthanc) -> None:
     assert found["now"] == [42]
     assert found["executor"] == 8
     assert found["exit"] == 3
+    assert found["terminated"] == -15
     assert "ChangeType" in found["enum"][0][0]
     _all_refused(found["sdk"])
     _all_refused(found["fresh"])

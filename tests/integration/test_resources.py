@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import zipfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conftest import Orthanc, OrthancFactory
 
 SCRIPT = """
@@ -58,7 +59,7 @@ def identifiers(server: Orthanc, level: str) -> list[str]:
 @pytest.mark.parametrize("level", LEVELS)
 def test_reads(server: Orthanc, level: str) -> None:
     """info, tags and metadata say what the REST API says."""
-    [*others, identifier] = identifiers(server, level)
+    [*_others, identifier] = identifiers(server, level)
     path = f"/{LEVELS[level]}/{identifier}"
     info = server.http.get(f"/call/{level}/{identifier}/info").json()["value"]
     assert info == server.http.get(path).json()

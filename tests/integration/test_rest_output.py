@@ -19,6 +19,7 @@ EXPECTED_ERRORS = (
     r"\braised|has ended without an answer",
     # Orthanc's own lines: a failed look-up, a client that has left, a header
     # after the answer.
+    "does not send status|Parameter out of range|Error encountered within the plugin engine",
     "Unknown DICOM tag|Error in the network protocol|Bad sequence of calls",
 )
 both = pytest.mark.parametrize("kind", ["d", "a"])
@@ -275,6 +276,25 @@ def test_failure(server: Orthanc, kind: str, route: str, words: str) -> None:
     assert "secret" not in message
     assert server.http.get(f"/{kind}/text").status == 200
     server.wait_log(rf"^E.*GET {path.partition('?')[0]} (raised|has ended without an answer)")
+
+
+@both
+@pytest.mark.parametrize("status", [0, 301, 405, 418, 999])
+def test_unsendable_status(server: Orthanc, kind: str, status: int) -> None:
+    """A status that Orthanc refuses is a short 500 instead of no answer, and names the handler."""
+    for route in ("bad_status", "bad_status_code"):
+        answer = server.http.get(f"/{kind}/{route}?s={status}")
+        assert f"status {status} " in error_of(answer, 500, f"/{kind}/{route}")
+        server.wait_log(rf"^E.*{route}_{kind} .*status {status} ")
+
+
+@both
+def test_broken_multipart(server: Orthanc, kind: str) -> None:
+    """A multipart answer that breaks off is no success: the client must not take it for whole."""
+    answer = server.http.get(f"/{kind}/broken-multipart")
+    assert answer.status == 500
+    assert b"first" not in answer.body
+    server.wait_log(r"ValueError: in the middle")
 
 
 @both

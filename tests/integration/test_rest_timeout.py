@@ -93,7 +93,7 @@ SCRIPT = """
 @pytest.fixture(scope="module")
 def server(shared_orthanc: OrthancFactory) -> Orthanc:
     """An Orthanc whose handlers have a second."""
-    errors = ["ignores its cancellation", "stuck_stream.*"]
+    errors = ["ignores its cancellation", "stuck_stream|plugin engine"]
     return shared_orthanc(SCRIPT, config={"Python": {"HandlerTimeout": 1}}, errors=errors)
 
 
@@ -117,7 +117,7 @@ def test_timeouts(server: Orthanc) -> None:
         own = tasks["/own"].result()
         assert (own.status, own.text) == (408, "own words")
         assert tasks["/slow-stream"].result().body.count(b"item ") == 6
-        assert b"first" in tasks["/stuck-stream"].result().body
+        assert tasks["/stuck-stream"].result().status == 500
         assert tasks["/in-call"].result().status == 500
         server.wait_log(r"^W.*script\.plain .*GET /plain.*longer than HandlerTimeout.*")
         assert server.http.get("/quick").text == "quick"

@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from integration.conftest import Orthanc, OrthancFactory
 
 SCRIPT = Path(__file__).with_name("sdk_script.py")
-ORTHANC_ERRORS = (
-    "PluginsManager.cpp:186|Cannot parse JSON|HttpClient|SystemToolbox|Bad file format"
-)
+ORTHANC_ERRORS = "PluginsManager.cpp:186|Cannot parse JSON|HttpClient|Bad request|regular file"
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +47,10 @@ def test_same_outcome(calls: dict[str, Any], way: str) -> None:
     for (name, here), (_, blocking) in zip(calls[way], calls["blocking"], strict=True):
         if way == "thread":
             assert (name, here) == (name, blocking)
+            continue
+        if here.startswith("TypeError") and "argument" in here:
+            # A wrong number of arguments is told in Python's own words there.
+            assert blocking.startswith("TypeError")
             continue
         # Only the function's own name differs.
         function = name[0]

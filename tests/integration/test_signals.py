@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from orthanc_async._server import ServerError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conftest import OrthancFactory
 
 SCRIPT = """
@@ -62,13 +62,15 @@ def test_signal_ends_orthanc(orthanc_server: OrthancFactory, number: int) -> Non
     bare = orthanc_server(plugins=[])
     status = {
         line.split(":")[0]: int(line.split()[1], 16)
-        for line in open(f"/proc/{bare.pid}/status")
+        for line in Path(f"/proc/{bare.pid}/status").read_text().splitlines()
         if line.startswith(("SigCgt", "SigIgn"))
     }
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"):
         bit = 1 << (getattr(signal, name) - 1)
         assert (name in facts["caught"]) == bool(status["SigCgt"] & bit), name
     if number == signal.SIGHUP:
+        config = json.loads(server.config_path.read_text())
+        server.config_path.write_text(json.dumps({**config, "Name": "changed"}))
         server.send_signal(number)
         server.wait_log("stop hook ran")
         server.wait_log("Orthanc has started", count=2)

@@ -6,7 +6,6 @@ import base64
 import io
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pydicom
@@ -15,6 +14,8 @@ import pydicom.uid
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conftest import Orthanc, OrthancFactory
 
 # What it does is chosen by the patient's identifier of the file.
@@ -39,8 +40,8 @@ SCRIPT = """
                  "TransferSyntax", "SopClassUid", "HttpUsername", "Nothing"]
         return {
             "data": base64.b64encode(dicom.GetInstanceData()).decode(),
-            "types": [type(dicom.GetInstanceData()).__name__, type(dicom.GetInstanceJson()).__name__,
-                      type(dicom.SerializeDicomInstance()).__name__],
+            "types": [type(value).__name__ for value in (
+                dicom.GetInstanceData(), dicom.GetInstanceJson(), dicom.SerializeDicomInstance())],
             "size": dicom.GetInstanceSize(),
             "json": json.loads(dicom.GetInstanceJson()),
             "simplified": json.loads(dicom.GetInstanceSimplifiedJson()),
@@ -185,7 +186,9 @@ def store(server: Orthanc, patient: str) -> tuple[str, dict[str, Any]]:
     return instance, calls(server, instance)[0]
 
 
-@pytest.mark.parametrize("name", ["CT_small.dcm", "JPEG2000.dcm", "SC_rgb_rle_2frame.dcm", "test-SR.dcm"])
+@pytest.mark.parametrize(
+    "name", ["CT_small.dcm", "JPEG2000.dcm", "SC_rgb_rle_2frame.dcm", "test-SR.dcm"]
+)
 def test_read(server: Orthanc, name: str) -> None:
     """Everything that the instance tells is what pydicom reads in the uploaded bytes."""
     # Orthanc's own decoder knows no JPEG 2000.
@@ -240,7 +243,16 @@ def test_c_store(server: Orthanc, tmp_path: Path) -> None:
     data = dicom("read")
     file.write_bytes(data)
     subprocess.run(
-        ["storescu", "-aet", "STORESCU", "-aec", "RECEIVER", "127.0.0.1", str(server.dicom_port), file],
+        [
+            "storescu",
+            "-aet",
+            "STORESCU",
+            "-aec",
+            "RECEIVER",
+            "127.0.0.1",
+            str(server.dicom_port),
+            file,
+        ],
         check=True,
         timeout=30,
     )
@@ -314,7 +326,9 @@ def test_in_use_when_it_ends(server: Orthanc) -> None:
         answer = server.wait_json(
             f"/calls/{instance}", lambda answer: len(answer["calls"][0]["outcomes"]) == 4
         )
-        assert all("after the call it belongs to" in text for text in answer["calls"][0]["outcomes"])
+        assert all(
+            "after the call it belongs to" in text for text in answer["calls"][0]["outcomes"]
+        )
 
 
 def test_many_uploads(server: Orthanc) -> None:

@@ -71,6 +71,14 @@ SCRIPT = """
                 own.get_instance_json, own.get_instance_simplified_json,
                 own.serialize_dicom_instance, own.get_instance_frames_count)])
             result["own"] = len(own_calls)
+            calls = asyncio.gather(*[own.get_instance_json() for _ in range(200)])
+            while not calls.done():
+                try:
+                    own.GetInstanceJson()
+                except RuntimeError as error:
+                    result["busy"] = str(error)
+                await asyncio.sleep(0)
+            result["beside"] = own.GetInstanceOrigin().name
         except orthanc.OrthancException as error:
             result["error"] = [int(error.args[0]), error.args[1]]
         ended.append(_which)
@@ -176,6 +184,9 @@ def test_awaited(server: Orthanc, stored: tuple[str, bytes]) -> None:
     assert awaited["frame"] == [dataset.Columns, dataset.Rows]
     assert awaited["raw"] == len(dataset.PixelData)
     assert awaited["own"] == 80
+    # The loop does not wait for its turn on an instance that a worker reads.
+    assert "use `await dicom.get_instance_json(…)` here" in awaited["busy"]
+    assert awaited["beside"] == "PLUGIN"
 
 
 def test_deleted_meanwhile(server: Orthanc, stored: tuple[str, bytes]) -> None:

@@ -25,6 +25,7 @@ class Recorder:
         self.most = 0
 
     async def __call__(self, event: str) -> None:
+        """Handle an event."""
         self.log.append(("begin", event))
         self.running += 1
         self.most = max(self.most, self.running)
@@ -185,7 +186,7 @@ async def test_wait_idle() -> None:
 
 
 async def test_cancel() -> None:
-    """cancel drops what waits, cancels what runs, and says how many were dropped."""
+    """Cancel drops what waits, cancels what runs, and says how many were dropped."""
     recorder = Recorder()
     recorder.gated = lambda _event: True
     queue = make(recorder, concurrency=2)
