@@ -144,9 +144,9 @@ void add_changes(py::module_& module) {
     module.def("_wait_events_quiet", [](double seconds) {
         const auto events = runtime::Runtime::get().events();
         const py::gil_scoped_release release;
-        return !events || events->wait_quiet(std::chrono::steady_clock::now() +
-                                             std::chrono::microseconds(
-                                                 static_cast<std::int64_t>(seconds * 1e6)));
+        return !events || events->wait_quiet(
+                              std::chrono::steady_clock::now() +
+                              std::chrono::microseconds(static_cast<std::int64_t>(seconds * 1e6)));
     });
 }
 

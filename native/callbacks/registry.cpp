@@ -32,9 +32,8 @@ std::shared_ptr<Registry> Registry::create(const py::module_& dispatch) {
 }
 
 Registry::Registry(const py::module_& dispatch)
-    : host{dispatch.attr("serve"), dispatch.attr("report"), dispatch.attr("change"),
-           dispatch.attr("plain_change"), dispatch.attr("stored"),
-           dispatch.attr("plain_stored")},
+    : host{dispatch.attr("serve"),        dispatch.attr("report"), dispatch.attr("change"),
+           dispatch.attr("plain_change"), dispatch.attr("stored"), dispatch.attr("plain_stored")},
       is_async_(dispatch.attr("is_async")) {
     // Orthanc's threads look routes up without the GIL: the table never moves.
     rest.reserve(most_routes);
@@ -60,9 +59,9 @@ Handler Registry::make_handler(py::object callable, const std::string& what) con
     } else {
         const py::object module = py::getattr(callable, "__module__", py::none());
         const py::object qualname = py::getattr(callable, "__qualname__", py::none());
-        name = qualname.is_none() ? std::string(py::repr(callable))
-                                  : std::string(py::str(module)) + "." +
-                                        std::string(py::str(qualname));
+        name = qualname.is_none()
+                   ? std::string(py::repr(callable))
+                   : std::string(py::str(module)) + "." + std::string(py::str(qualname));
         name += " (" + what + ")";
     }
     const bool wants_query = py::hasattr(callable, "__orthanc_query__");

@@ -17,7 +17,7 @@ struct Handler {
     pybind11::object callable;
     bool is_async = false;
     bool wants_query = false; // repeated query arguments too, in the field "_query"
-    std::string name; // "module.function (GET /x)", for messages
+    std::string name;         // "module.function (GET /x)", for messages
 };
 
 // The Python half of the plugin, looked up once. Owner: the registry.

@@ -34,8 +34,7 @@ private:
 OrthancPluginErrorCode refuse(OrthancPluginContext* context, OrthancPluginRestOutput* output,
                               const char* uri, const OrthancPluginHttpRequest* request,
                               const char* message) {
-    const std::string body =
-        error_body(503, "Service Unavailable", message, request->method, uri);
+    const std::string body = error_body(503, "Service Unavailable", message, request->method, uri);
     OrthancPluginSetHttpHeader(context, output, "Retry-After", "5");
     sdk::send_status(503, body, "application/json")->run(context, output);
     return OrthancPluginErrorCode_Success;
@@ -46,13 +45,11 @@ OrthancPluginErrorCode handle(std::size_t route, OrthancPluginRestOutput* output
                               const OrthancPluginHttpRequest* request) {
     const sdk::InsideCallback inside;
     auto& runtime = runtime::Runtime::get();
-    OrthancPluginContext* const context = sdk::Server::get().enter();
+    const sdk::WorkerScope scope;
+    OrthancPluginContext* const context = scope.context();
     if (context == nullptr) {
         return OrthancPluginErrorCode_Plugin;
     }
-    struct Leave {
-        ~Leave() { sdk::Server::get().leave(); }
-    } const leave;
 
     const auto gate = runtime.gate.pass(startup_patience);
     if (gate != runtime::Gate::State::Open) {
@@ -70,8 +67,8 @@ OrthancPluginErrorCode handle(std::size_t route, OrthancPluginRestOutput* output
         return refuse(context, output, uri, request, "A route is being registered");
     }
     std::unique_ptr<runtime::Message> message = std::make_unique<RestMessage>(call);
-    const bool accepted = call->is_async() ? runtime.mailbox.post(std::move(message))
-                                           : pool->submit(message);
+    const bool accepted =
+        call->is_async() ? runtime.mailbox.post(std::move(message)) : pool->submit(message);
     if (!accepted) {
         call->leave();
         return refuse(context, output, uri, request, "Orthanc is stopping");
@@ -173,8 +170,8 @@ std::size_t add_route(Registry& registry, const std::string& pattern, py::object
         throw std::runtime_error("more than " + std::to_string(most_routes) +
                                  " REST routes: let several paths share one regular expression");
     }
-    registry.rest.push_back(std::make_unique<Handler>(
-        registry.make_handler(std::move(callable), "route " + pattern)));
+    registry.rest.push_back(
+        std::make_unique<Handler>(registry.make_handler(std::move(callable), "route " + pattern)));
     registry.rest_count = registry.rest.size();
     return route;
 }
@@ -203,8 +200,7 @@ void register_rest_callback(const std::string& pattern, py::object callable) {
     const std::size_t route = add_route(*registry, pattern, std::move(callable));
     const sdk::CallScope scope("RegisterRestCallback", "register_rest_callback", sdk::Kind::Pure);
     // Handlers that run on the loop would wait for this thread.
-    const auto patience =
-        runtime::Runtime::get().on_running_loop() ? 0s : register_patience;
+    const auto patience = runtime::Runtime::get().on_running_loop() ? 0s : register_patience;
     std::string failure;
     {
         const py::gil_scoped_release release;
@@ -229,9 +225,9 @@ public:
 
     void run() noexcept override {
         const sdk::WorkerScope scope;
-        failure_ = scope.context() == nullptr ? "Orthanc has stopped"
-                                              : register_late(scope.context(), pattern_, route_,
-                                                              register_patience);
+        failure_ = scope.context() == nullptr
+                       ? "Orthanc has stopped"
+                       : register_late(scope.context(), pattern_, route_, register_patience);
     }
     void reject(const std::string& reason) noexcept override { failure_ = reason; }
     bool elsewhere() const override { return awaiter_.elsewhere(); }

@@ -118,8 +118,8 @@ std::string error_body(int status, const char* reason, const std::string& messag
     return body.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
-// The first step of an async handler, on the loop's thread. What it asks for, and often its end, is
-// told to the waiting thread in one wake when the step is over, instead of one for each.
+// The first step of an async handler, on the loop's thread. What it asks for, and often its end,
+// is told to the waiting thread in one wake when the step is over, instead of one for each.
 class RestCall::Step {
 public:
     explicit Step(RestCall& call) : call_(call), outer_(std::exchange(stepping_here, &call)) {}
@@ -142,8 +142,8 @@ private:
 
 RestCall::RestCall(std::shared_ptr<Registry> registry, std::size_t route, const char* uri,
                    const OrthancPluginHttpRequest* request)
-    : registry_(std::move(registry)), handler_(*registry_->rest[route]),
-      method_(request->method), uri_(uri), request_(request) {}
+    : registry_(std::move(registry)), handler_(*registry_->rest[route]), method_(request->method),
+      uri_(uri), request_(request) {}
 
 RestCall::~RestCall() = default;
 

@@ -74,8 +74,8 @@ private:
     std::shared_ptr<sdk::BorrowedInstance> borrowed_;
 };
 
-// Thread: Orthanc's own, which may hold core locks that are recursive for this thread only: a plain
-// handler that stores again relies on running right here. GIL: taken and given back.
+// Thread: Orthanc's own, which may hold core locks that are recursive for this thread only: a
+// plain handler that stores again relies on running right here. GIL: taken and given back.
 void call_plain(const Registry& registry, const OrthancPluginDicomInstance* instance,
                 const char* id) {
     const Loan loan(instance, id);
@@ -148,8 +148,7 @@ void register_on_stored(py::object callable) {
 } // namespace
 
 void add_stored(py::module_& module) {
-    module.def("RegisterOnStoredInstanceCallback", &register_on_stored, py::arg(),
-               py::pos_only());
+    module.def("RegisterOnStoredInstanceCallback", &register_on_stored, py::arg(), py::pos_only());
 }
 
 } // namespace orthanc_async::callbacks

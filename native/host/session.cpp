@@ -55,6 +55,8 @@ std::tuple<int, int, int> parse_version(const char* text) {
     int major = 999;
     int minor = 0;
     int revision = 0;
+    // What is no number keeps its place.
+    // NOLINTNEXTLINE(bugprone-unchecked-string-to-number-conversion)
     std::sscanf(text, "%d.%d.%d", &major, &minor, &revision);
     return {major, minor, revision};
 }
@@ -91,9 +93,10 @@ bool Session::read_configuration(OrthancPluginContext* context) {
         throw SettingsError(conflict);
     }
     if (first_executable_ && *first_executable_ != settings_.executable) {
-        throw SettingsError("configuration: \"Python.Executable\" has changed from \"" +
-                            *first_executable_ + "\" to \"" + settings_.executable +
-                            "\", but Python runs already: restart Orthanc instead of resetting it");
+        throw SettingsError(
+            "configuration: \"Python.Executable\" has changed from \"" + *first_executable_ +
+            "\" to \"" + settings_.executable +
+            "\", but Python runs already: restart Orthanc instead of resetting it");
     }
     environment_ = Environment::find(settings_.executable);
     first_executable_ = settings_.executable;
@@ -176,8 +179,8 @@ void Session::run_python() {
         }
         runtime.start_threads(settings_.sdk_threads);
         runtime.mailbox.open();
-        callbacks::Registry::set_current(callbacks::Registry::create(
-            py::module_::import("orthanc_async._host.dispatch")));
+        callbacks::Registry::set_current(
+            callbacks::Registry::create(py::module_::import("orthanc_async._host.dispatch")));
         py::module_::import("orthanc_async._host.main").attr("run")();
     } catch (py::error_already_set& error) {
         failure = error.what();
@@ -219,9 +222,9 @@ void Session::end_python(Clock::time_point deadline, double seconds) {
     }
     runtime.gate.set(Gate::State::Closed);
     for (const auto& call : callbacks::RestCall::live()) {
-        server.log_warning(("still running when Orthanc stops, its client gets 503: " +
-                            call->describe())
-                               .c_str());
+        server.log_warning(
+            ("still running when Orthanc stops, its client gets 503: " + call->describe())
+                .c_str());
         call->abandon();
     }
     if (const auto executor = runtime.executor()) {
@@ -267,8 +270,7 @@ void Session::finalize() {
     }
     if (!stopped_) {
         stopped_ = true;
-        end_python(Clock::now() + seconds(settings_.shutdown_timeout),
-                   settings_.shutdown_timeout);
+        end_python(Clock::now() + seconds(settings_.shutdown_timeout), settings_.shutdown_timeout);
     }
     if (!runtime::Runtime::get().owner.park(Clock::now() + 2s)) {
         server.log_warning("Python code still runs while Orthanc ends");

@@ -21,7 +21,8 @@ class Session {
 public:
     static Session& get(); // never destroyed; reused by every start
 
-    // Thread: Orthanc's main, as of the two below. False: Orthanc shall not start; the log says why.
+    // Thread: Orthanc's main, as of the two below. False: Orthanc shall not start; the log says
+    // why.
     bool start(OrthancPluginContext* context);
 
     // Inside ORTHANC_STOPPED, the last moment when the SDK works. Returns at the latest when the

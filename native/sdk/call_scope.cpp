@@ -25,8 +25,7 @@ namespace {
 
 } // namespace
 
-CallScope::CallScope(const char* function, const char* awaitable, Kind kind)
-    : context_(nullptr) {
+CallScope::CallScope(const char* function, const char* awaitable, Kind kind) {
     if (kind == Kind::Blocking && runtime::Runtime::get().on_running_loop()) {
         refuse("orthanc." + std::string(function) +
                "() would block the event loop, and with it every other handler: use `await "
@@ -68,15 +67,15 @@ Awaiter::Awaiter() {
 
 Awaiter::~Awaiter() = default;
 
-void Awaiter::resolve(py::object value) {
-    settle("set_result", std::move(value));
+void Awaiter::resolve(const py::object& value) {
+    settle("set_result", value);
 }
 
-void Awaiter::fail(py::object exception) {
-    settle("set_exception", std::move(exception));
+void Awaiter::fail(const py::object& exception) {
+    settle("set_exception", exception);
 }
 
-void Awaiter::settle(const char* method, py::object outcome) {
+void Awaiter::settle(const char* method, const py::object& outcome) {
     const auto& own = runtime::Runtime::get().loop;
     if (own && loop_.is(own->loop)) {
         // A cancelled future stays cancelled: the call itself could not be interrupted.
@@ -89,7 +88,8 @@ void Awaiter::settle(const char* method, py::object outcome) {
         if (future_.attr("done")().cast<bool>()) {
             return; // cancelled, perhaps with its loop closed since
         }
-        const auto settle_there = py::module_::import("orthanc_async._host.foreign").attr("settle");
+        const auto settle_there =
+            py::module_::import("orthanc_async._host.foreign").attr("settle");
         loop_.attr("call_soon_threadsafe")(settle_there, future_, method, outcome);
     } catch (py::error_already_set& error) {
         // The script has closed that loop: nobody waits any more.

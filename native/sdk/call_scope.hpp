@@ -20,8 +20,8 @@ enum class Kind {
 };
 
 // One SDK call, from its check to its end. While one exists, stopping waits for it.
-// Constructor: GIL held; throws pybind11::error_already_set (RuntimeError) in a forked child, after
-// Orthanc has stopped, or for a blocking function on the running loop.
+// Constructor: GIL held; throws pybind11::error_already_set (RuntimeError) in a forked child,
+// after Orthanc has stopped, or for a blocking function on the running loop.
 class CallScope {
 public:
     CallScope(const char* function, const char* awaitable, Kind kind);
@@ -32,13 +32,13 @@ public:
     OrthancPluginContext* context() const { return context_; }
 
 private:
-    OrthancPluginContext* context_;
+    OrthancPluginContext* context_ = nullptr;
     // The handlers' pool may use this thread's place while it is inside Orthanc.
     std::optional<runtime::AttachedPool::Pause> pause_;
 };
 
-// Same for a worker thread of the executor. GIL: not held; never throws. context() is null when
-// Orthanc has stopped.
+// Same for a worker thread of the executor, or one inside a callback. GIL: not held; never throws.
+// context() is null when Orthanc has stopped.
 class WorkerScope {
 public:
     WorkerScope() noexcept;
@@ -52,22 +52,23 @@ private:
     OrthancPluginContext* context_;
 };
 
-// Where an awaitable call's outcome goes: a future of the loop that runs on the calling thread (the
-// plugin's loop, or one of the script's own, to which the outcome is handed thread-safely).
+// Where an awaitable call's outcome goes: a future of the loop that runs on the calling thread
+// (the plugin's loop, or one of the script's own, to which the outcome is handed thread-safely).
 // All members: GIL held.
 class Awaiter {
 public:
     Awaiter(); // throws RuntimeError when no loop runs on this thread
     ~Awaiter();
-    Awaiter(Awaiter&&) noexcept = default;
+    Awaiter(const Awaiter&) = delete;
+    Awaiter& operator=(const Awaiter&) = delete;
 
     PyObject* future() const { return future_.ptr(); } // borrowed
     bool elsewhere() const { return elsewhere_; }      // not the plugin's loop. GIL: any
-    void resolve(pybind11::object value);
-    void fail(pybind11::object exception);
+    void resolve(const pybind11::object& value);
+    void fail(const pybind11::object& exception);
 
 private:
-    void settle(const char* method, pybind11::object outcome);
+    void settle(const char* method, const pybind11::object& outcome);
     pybind11::object loop_;
     pybind11::object future_;
     bool elsewhere_ = false;

@@ -55,7 +55,9 @@ struct InstanceObject {
 
 PyTypeObject* instance_type = nullptr; // lives as long as the interpreter: the process
 
-Source& source_of(PyObject* self) { return *reinterpret_cast<InstanceObject*>(self)->source; }
+Source& source_of(PyObject* self) {
+    return *reinterpret_cast<InstanceObject*>(self)->source;
+}
 
 py::object make_instance(Source source) {
     PyObject* const object = instance_type->tp_alloc(instance_type, 0);
@@ -195,7 +197,7 @@ PyObject* blocking_method(PyObject* self, PyObject* const* values, Py_ssize_t co
 // Awaits an operation on an instance that exists: keeps it alive, and pinned where it is borrowed.
 template <class Op> class HeldCall final : public PendingCall {
 public:
-    HeldCall(PyObject* self)
+    explicit HeldCall(PyObject* self)
         : owner_(py::reinterpret_borrow<py::object>(self)), pinned_(source_of(self), Op::name) {}
     Turn<Op> op;
 

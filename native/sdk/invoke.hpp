@@ -38,7 +38,7 @@ private:
 void translate_exception() noexcept;
 
 // Nothing may leave a C function. GIL: held.
-template <class Body> PyObject* guarded(Body&& body) noexcept {
+template <class Body> PyObject* guarded(const Body& body) noexcept {
     try {
         return body().release().ptr();
     } catch (...) {
@@ -57,7 +57,7 @@ template <class Op> void parse(Op& op, PyObject* const* values, Py_ssize_t count
 // Runs a parsed operation on this thread. `self`: nothing, or the SDK object. GIL: held; released
 // around the call.
 template <class Op, class... Self> py::object run_blocking(Op& op, Self... self) {
-    OrthancPluginErrorCode code;
+    auto code = OrthancPluginErrorCode_Success;
     const CallScope scope(Op::label, Op::awaitable_label, Op::kind);
     {
         const WithoutGil without;

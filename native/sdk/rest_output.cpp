@@ -2,8 +2,8 @@
 
 #include <future>
 #include <optional>
-#include <string_view>
 #include <sdk_ops.hpp> // generated
+#include <string_view>
 
 #include "../runtime/runtime.hpp"
 #include "invoke.hpp"
@@ -25,17 +25,16 @@ std::shared_ptr<OutputTarget>& target_of(PyObject* self) {
 
 [[noreturn]] void throw_ended(const std::string& call, const OutputTarget& target) {
     throw std::runtime_error(call + " was called after the call it belongs to has ended (" +
-                             target.describe() +
-                             "): answer before the handler returns");
+                             target.describe() + "): answer before the handler returns");
 }
 
 // What became of an operation, for its caller or the log.
 void log_failure(OrthancPluginErrorCode code, const std::string& call) {
     if (code != OrthancPluginErrorCode_Success) {
-        Server::get().log_warning(
-            ("orthanc.RestOutput." + call + " failed with error " +
-             std::to_string(static_cast<int>(code)) + "; the client may have left")
-                .c_str());
+        Server::get().log_warning(("orthanc.RestOutput." + call + " failed with error " +
+                                   std::to_string(static_cast<int>(code)) +
+                                   "; the client may have left")
+                                      .c_str());
     }
 }
 

@@ -26,7 +26,7 @@ py::object to_str(const char* text, std::size_t size) {
 }
 
 py::object to_enum(const char* enumeration, std::int64_t value) {
-    const py::int_ number(value);
+    py::int_ number(value);
     try {
         return py::module_::import("orthanc").attr(enumeration)(number);
     } catch (py::error_already_set& error) {
@@ -43,7 +43,9 @@ StringResult::~StringResult() {
     }
 }
 
-py::object StringResult::take() const { return to_str(text_, std::strlen(text_)); }
+py::object StringResult::take() const {
+    return to_str(text_, std::strlen(text_));
+}
 
 OrthancPluginErrorCode BorrowedStringResult::set(const char* text) noexcept {
     found_ = text != nullptr;

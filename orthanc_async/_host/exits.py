@@ -42,7 +42,7 @@ def caught(is_script: Callable[[str], bool]) -> Iterator[None]:
             return function
         return original(function, *args, **kwargs)
 
-    atexit.register = register  # type: ignore[assignment]
+    atexit.register = register
     try:
         yield
     finally:

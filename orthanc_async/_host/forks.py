@@ -10,16 +10,18 @@ import threading
 from typing import Any
 
 import orthanc
-
 from orthanc_async import _loop
 from orthanc_async._host import logs
 from orthanc_async._host._native import native
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+_blocked = threading.local()  # the mask of each thread that is about to fork
 
 
 @functools.cache  # hooks cannot be taken back: once per process
 def install() -> None:
     """See to it that the SDK raises in forked children, and that they write to stderr."""
-    os.register_at_fork(after_in_child=_in_child)
+    os.register_at_fork(before=_block, after_in_parent=_unblock, after_in_child=_in_child)
 
 
 def _in_child() -> None:
@@ -34,10 +36,20 @@ def _in_child() -> None:
     logs.use_stderr()
     # Orthanc's handlers only note a signal for its main loop, which is not here: with them a child
     # could not be terminated, and closing a process pool would wait for it without end.
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+    for number in _SIGNALS:
         if signal.getsignal(number) in (None, signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, signal.SIG_DFL)
+    _unblock()
     _become_main_thread()
+
+
+def _block() -> None:
+    """Let a signal that comes before the child has its own handlers wait for them."""
+    _blocked.before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+
+
+def _unblock() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _blocked.before)
 
 
 def _become_main_thread() -> None:

@@ -34,19 +34,12 @@ class LogStream(io.TextIOBase):
     is there to be seen.
     """
 
+    encoding = "utf-8"
+    errors = "backslashreplace"
+
     def __init__(self, name: str) -> None:
         self._name = name
         self._pending = threading.local()  # threads do not share lines
-
-    @property
-    def encoding(self) -> str:
-        """The encoding of Orthanc's log."""
-        return "utf-8"
-
-    @property
-    def errors(self) -> str:
-        """How what UTF-8 cannot say is written."""
-        return "backslashreplace"
 
     @property
     def name(self) -> str:
@@ -80,7 +73,7 @@ class LogStream(io.TextIOBase):
 
 
 def _sayable(text: str) -> str:
-    """Escape what UTF-8 cannot say, such as paths that are not UTF-8, and what would cut a line."""
+    """Escape what UTF-8 cannot say, such as a path of other bytes, and what would cut a line."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 

@@ -80,10 +80,25 @@ def _serve(loop: asyncio.AbstractEventLoop, settings: dict[str, Any]) -> float:
         loop.call_soon(watchdog.start)
         # Never asyncio.run: it would take SIGINT away from Orthanc.
         loop.call_soon(native._ready, "")
-        return loop.run_until_complete(_main(_stop_request))
+        return _until_stopped(loop, loop.create_task(_main(_stop_request)))
     finally:
         native._loop_runs(False)
         watchdog.stop()
+
+
+def _until_stopped(loop: asyncio.AbstractEventLoop, main: asyncio.Task[float]) -> float:
+    # asyncio lets these two out of the loop, also from any task that a script has made; and a
+    # script may call loop.stop(). Neither may end all handlers of the server.
+    while True:
+        try:
+            return loop.run_until_complete(main)
+        except (SystemExit, KeyboardInterrupt, RuntimeError) as error:
+            if main.done() or loop.is_closed():
+                raise
+            called = "has called loop.stop()" if isinstance(error, RuntimeError) else "raised"
+            logger.error(  # noqa: TRY400 - the traceback is given
+                "a task or callback %s on the event loop, which goes on", called, exc_info=error
+            )
 
 
 async def _main(stop_request: asyncio.Future[float]) -> float:

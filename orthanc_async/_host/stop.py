@@ -11,7 +11,6 @@ import threading
 from typing import TYPE_CHECKING
 
 import orthanc
-
 from orthanc_async import lifecycle
 from orthanc_async._host import dispatch, limits
 from orthanc_async._host._native import native

@@ -207,6 +207,24 @@ async def stands(output, uri, **request):
     text(output, "stood")
 
 
+async def leave():
+    raise SystemExit(3)
+
+
+async def exit_in_task(output, uri, **request):
+    task = asyncio.create_task(leave())
+    await asyncio.sleep(0.01)
+    text(output, f"goes on {task.done()}")
+
+
+async def stop_loop(output, uri, **request):
+    asyncio.get_running_loop().stop()
+    await asyncio.sleep(0.01)
+    text(output, "goes on")
+
+
+orthanc.RegisterRestCallback("/exit-in-task", exit_in_task)
+orthanc.RegisterRestCallback("/stop-loop", stop_loop)
 orthanc.RegisterRestCallback("/blocking", blocking)
 orthanc.RegisterRestCallback("/pure", pure)
 orthanc.RegisterRestCallback("/turns", turns)

@@ -153,7 +153,9 @@ def test_environment(facts: dict[str, Any]) -> None:
     assert Path(facts["executable"]).parent == Path(sys.executable).parent
     asked = subprocess.run(
         [facts["executable"], "-c", "import sys; print(sys.prefix)"],
-        capture_output=True, text=True, check=True,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert asked.stdout.strip() == sys.prefix
 

@@ -113,7 +113,7 @@ def _all_refused(found: dict[str, Any]) -> None:
 
 
 def test_forked_child(server: Orthanc) -> None:
-    """In a child of os.fork the SDK raises clearly, Register does nothing, print goes to stderr."""
+    """In a child of os.fork the SDK raises, Register does nothing, print goes to stderr."""
     _all_refused(server.http.get("/fork").json())
     server.wait_log(r"^printed in the child fork$")
     server.wait_log(r"^logged in the child$")

@@ -114,7 +114,7 @@ def server(shared_orthanc: OrthancFactory) -> Orthanc:
 
 def entry(server: Orthanc, text: str) -> tuple[str, str]:
     """Return level and line of the log entry that holds a text, once it is there."""
-    line = server.wait_log(rf"^.*{text}.*$")[0]
+    line: str = server.wait_log(rf"^.*{text}.*$")[0]
     return line[0], line
 
 

@@ -154,7 +154,7 @@ def test_broken_at_a_reset(orthanc_server: OrthancFactory, tmp_path: Path) -> No
     assert "script.py, line 3 cannot be loaded: ValueError: broken now" in server.log_text()
 
 
-def test_changed_configuration_at_a_reset(orthanc_server: OrthancFactory, tmp_path: Path) -> None:
+def test_changed_configuration(orthanc_server: OrthancFactory, tmp_path: Path) -> None:
     """Scripts and settings may change at a reset; the Python environment may not."""
     import sys
 
@@ -171,7 +171,8 @@ def test_changed_configuration_at_a_reset(orthanc_server: OrthancFactory, tmp_pa
 
     assert server.http.get("/one").json() == [1]
     (tmp_path / "second.py").write_text(
-        "from orthanc_async import rest\n@rest.get('/two')\nasync def two(request):\n    return [2]\n"
+        "from orthanc_async import rest\n@rest.get('/two')\n"
+        "async def two(request):\n    return [2]\n"
     )
     change(Scripts=[str(tmp_path / "second.py")])
     reset(server, 1)

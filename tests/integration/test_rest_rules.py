@@ -21,7 +21,8 @@ SCRIPT = Path(__file__).with_name("rest_rules_script.py")
 @pytest.fixture(scope="module")
 def server(shared_orthanc: OrthancFactory) -> Orthanc:
     """An Orthanc with few threads for SDK calls, so that nested calls have to make more."""
-    server = shared_orthanc(SCRIPT, config={"Python": {"SdkThreads": 2}, "HttpThreadsCount": 50})
+    config = {"Python": {"SdkThreads": 2}, "HttpThreadsCount": 50}
+    server = shared_orthanc(SCRIPT, config=config, errors=["on the event loop, which goes on"])
     # The registrations at the start refuse what waits for it: that holds Orthanc's lock.
     deadline = time.monotonic() + 15
     while server.http.get("/results").status == 503 and time.monotonic() < deadline:
@@ -139,6 +140,16 @@ def test_blocking_call(server: Orthanc) -> None:
     assert "orthanc.RestApiGet() would block the event loop" in text
     assert "await orthanc.rest_api_get(…)" in text
     assert server.http.get("/pure").text == "36"
+
+
+def test_loop_is_ended(server: Orthanc) -> None:
+    """SystemExit in a script's task, and loop.stop(), are logged and do not end the loop."""
+    assert server.http.get("/exit-in-task").text == "goes on True"
+    server.wait_log(r"^E.*a task or callback raised on the event loop")
+    server.wait_log(r"^SystemExit: 3")
+    assert server.http.get("/stop-loop").text == "goes on"
+    server.wait_log(r"^E.*has called loop\.stop\(\) on the event loop")
+    assert server.http.get("/turns").text == "turned"
 
 
 def test_loop_stands(server: Orthanc, pool: ThreadPoolExecutor) -> None:

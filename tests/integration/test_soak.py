@@ -7,16 +7,14 @@ a connection each. A bare Orthanc gets the same number of requests; what it grow
 from __future__ import annotations
 
 import http.client
-import json
 import threading
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from test_reset import MEGABYTE, counts, resident
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from collections.abc import Callable, Iterable
 
     from conftest import Orthanc, OrthancFactory

@@ -64,7 +64,7 @@ def test_unreadable_script(orthanc_server: OrthancFactory, tmp_path: Path) -> No
     nobody = Path("/tmp") / f"orthanc-async-{os.getpid()}"
     nobody.mkdir(mode=0o777)
     try:
-        os.chmod(nobody, 0o777)
+        nobody.chmod(0o777)  # whatever the umask
         script = nobody / "secret.py"
         script.write_text("import orthanc\n")
         script.chmod(0o600)
@@ -82,7 +82,9 @@ def test_unreadable_script(orthanc_server: OrthancFactory, tmp_path: Path) -> No
         with pytest.raises(StartError) as caught:
             server.start()
         reason = refused(caught.value)
-        assert f"script {script} cannot be read by the user that runs Orthanc (uid 65534)" in reason
+        assert (
+            f"script {script} cannot be read by the user that runs Orthanc (uid 65534)" in reason
+        )
     finally:
         shutil.rmtree(nobody)
 
@@ -101,7 +103,7 @@ def test_unreadable_script(orthanc_server: OrthancFactory, tmp_path: Path) -> No
         ("import sys\n\nsys.exit(3)\n", r"script\.py, line 3 cannot be loaded: .*sys\.exit\(3\)"),
         (
             "import broken_helper\n",
-            r"script\.py, line 1 cannot be loaded: NameError: .*\(raised in .*helper\.py, line 2\)",
+            r"script\.py, line 1 cannot be loaded: NameError: .*\(raised in .*\.py, line 2\)",
         ),
         ("import absent_helper\n", r"line 1 cannot be loaded: ModuleNotFoundError: .*absent_help"),
         ("raise KeyboardInterrupt\n", r"line 1 cannot be loaded: KeyboardInterrupt"),
@@ -246,7 +248,9 @@ def test_idle_and_unknown_keys(orthanc_server: OrthancFactory) -> None:
     server = orthanc_server(config={"Python": {"HandlerTimeOut": 3, "SdkThread": 4}})
     assert server.http.get("/system").status == 200
     log = server.log_text()
-    assert re.search(r"W\d{4} .*unknown key \"Python.HandlerTimeOut\"; .*\"Python.HandlerTimeout", log)
+    assert re.search(
+        r"W\d{4} .*unknown key \"Python.HandlerTimeOut\"; .*\"Python.HandlerTimeout", log
+    )
     assert 'unknown key "Python.SdkThread"; the nearest known one is "Python.SdkThreads"' in log
     assert "orthanc-async is idle: no script is configured" in log
 
@@ -257,7 +261,9 @@ def test_uvloop_missing(orthanc_server: OrthancFactory, tmp_path: Path) -> None:
     error = orthanc_server.fails(
         "import orthanc",
         config={"Python": {"EventLoop": "uvloop"}},
-        environment={"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])},
+        environment={
+            "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+        },
     )
     assert "pip install uvloop" in refused(error)
     assert error.log.count("pip install uvloop") == 1

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from conftest import Answer, Orthanc, OrthancFactory
+    from pathlib import Path
+    from conftest import Answer, OrthancFactory
 
 HOOKS = """
     import asyncio, json, os, threading, time
@@ -81,7 +81,7 @@ HOOKS = """
 
 
 def test_hooks(orthanc_server: OrthancFactory, tmp_path: Path) -> None:
-    """Requests wait for on_startup; hooks run in order with a working SDK, stop hooks in reverse."""
+    """Requests wait for on_startup; hooks run in order with the SDK, stop hooks in reverse."""
     server = orthanc_server(HOOKS, errors=("fourth.*failed", "during its initialization"))
     answers: list[Answer] = []
     waiting = [
@@ -182,7 +182,9 @@ def test_events_that_call_their_own_server(orthanc_server: OrthancFactory, tmp_p
     told = tmp_path / "told.jsonl"
 
     def rows() -> list[list[object]]:
-        return [json.loads(line) for line in told.read_text().splitlines()] if told.exists() else []
+        return (
+            [json.loads(line) for line in told.read_text().splitlines()] if told.exists() else []
+        )
 
     deadline = time.monotonic() + 10
     while len(rows()) < 4 and time.monotonic() < deadline:
@@ -236,7 +238,9 @@ def test_debug_and_watchdog(orthanc_server: OrthancFactory) -> None:
     assert server.http.get("/plain").status == 200
     server.wait_log(r"W.*script\.plain.*GET /plain runs for .*cannot be stopped")
     assert server.http.get("/slow").status in (200, 500)
-    log = server.wait_log(r"the event loop has not turned for \d s: script\.slow.*GET /slow blocks it")
+    log = server.wait_log(
+        r"the event loop has not turned for \d s: script\.slow.*GET /slow blocks it"
+    )
     assert len(log) == 1
     server.wait_log(r"has not turned[\s\S]*?script\.py\", line \d+, in slow\n +time\.sleep\(6\)")
     assert len(server.wait_log("cannot be stopped")) == 1
