@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import statistics
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.errors import BenchmarkError
-from benchmarks.measure import Samples
 from benchmarks.rows import ROWS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from benchmarks.measure import Samples
 
 LABELS = {
     "async-32": "async def route, 32 connections",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import random
+from typing import TYPE_CHECKING
 
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from benchmarks.servers import Server
+if TYPE_CHECKING:
+    from benchmarks.servers import Server
 
 
 def study(name: str, *, instances: int, side: int) -> list[bytes]:

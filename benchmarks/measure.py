@@ -7,14 +7,16 @@ import json
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks import data, load, servers
 from benchmarks.errors import BenchmarkError
 from benchmarks.rows import LOADS, HttpLoad, wanted_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+    from pathlib import Path
 
 EVENTS = 100
 EVENTS_DEADLINE = 60.0

@@ -6,12 +6,15 @@ import datetime
 import os
 import platform
 import statistics
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.measure import Samples
 from benchmarks.rows import ROWS, START_UP
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.measure import Samples
 
 
 def machine() -> dict[str, Any]:
@@ -22,7 +25,7 @@ def machine() -> dict[str, Any]:
             model = line.partition(":")[2].strip()
             break
     return {
-        "date": datetime.date.today().isoformat(),
+        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
         "processor": model,
         "cores": len(os.sched_getaffinity(0)),
         "system": platform.platform(),

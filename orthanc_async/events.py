@@ -9,7 +9,6 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import orthanc
-
 from orthanc_async import _registry, resources
 from orthanc_async.resources import Instance, Patient, Resource, Series, Study
 

@@ -239,7 +239,7 @@ def _unpack(result: _T | _Exit) -> _T:
 
 def _on_loop_thread(loop: asyncio.AbstractEventLoop) -> bool:
     # A thread without a loop gives None here, where the public function would raise.
-    return asyncio._get_running_loop() is loop  # noqa: SLF001
+    return asyncio._get_running_loop() is loop
 
 
 def _refuse_loop_thread(loop: asyncio.AbstractEventLoop, name: str) -> None:

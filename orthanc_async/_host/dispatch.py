@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orthanc
-
 from orthanc_async import _registry, rest
 from orthanc_async._error_body import error_body
 from orthanc_async._host import limits

@@ -37,7 +37,7 @@ def caught(is_script: Callable[[str], bool]) -> Iterator[None]:
     original = atexit.register
 
     def register(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Callable[..., Any]:
-        if is_script(sys._getframe(1).f_globals.get("__name__", "")):  # noqa: SLF001
+        if is_script(sys._getframe(1).f_globals.get("__name__", "")):
             _registered.append((function, args, kwargs))
             return function
         return original(function, *args, **kwargs)
@@ -84,7 +84,7 @@ def _end_children(deadline: float) -> None:
 
 def _run_finalizers(util: Any) -> None:
     try:
-        util._run_finalizers()  # noqa: SLF001 - its own exit function would wait without end
+        util._run_finalizers()
     except BaseException:
         logger.exception("ending the process pools of a script")
 
@@ -98,7 +98,7 @@ def _each(children: list[Any], method: str, deadline: float) -> None:
 
 def _join_threads(deadline: float) -> None:
     pools: Any = sys.modules.get("concurrent.futures.thread")
-    workers = set(pools._threads_queues) if pools is not None else set()  # noqa: SLF001
+    workers = set(pools._threads_queues) if pools is not None else set()
     own = threading.current_thread()
     for thread in threading.enumerate():
         if thread is own or thread.daemon or thread in workers:

@@ -60,12 +60,12 @@ def _become_main_thread() -> None:
     """
     thread: Any = threading.current_thread()
     kinds: Any = threading
-    if isinstance(thread, kinds._DummyThread):  # noqa: SLF001
-        thread.__class__ = kinds._MainThread  # noqa: SLF001
-        thread._name = "MainThread"  # noqa: SLF001
-        thread._daemonic = False  # noqa: SLF001
+    if isinstance(thread, kinds._DummyThread):
+        thread.__class__ = kinds._MainThread
+        thread._name = "MainThread"
+        thread._daemonic = False
         if getattr(thread, "_tstate_lock", thread) is None:
-            thread._set_tstate_lock()  # noqa: SLF001
+            thread._set_tstate_lock()
 
 
 def _ignore(*_arguments: Any) -> None:

@@ -52,7 +52,9 @@ class Limit:
 
     def _give_up(self) -> None:
         call = self._call
-        message = f"the handler ignores its cancellation after HandlerTimeout ({self._seconds:g} s)"
+        message = (
+            f"the handler ignores its cancellation after HandlerTimeout ({self._seconds:g} s)"
+        )
         reasons.pop(call, None)
         call.break_off()
         logger.error("%s: %s; its client is let go", call.describe(), message)

@@ -121,7 +121,7 @@ def _stack_of_events() -> str:
     import traceback
 
     stacks = []
-    for frame in sys._current_frames().values():  # noqa: SLF001
+    for frame in sys._current_frames().values():
         stack = traceback.extract_stack(frame)
         if any(entry.name == "plain_change" for entry in stack):
             stacks.append(f"{stack[-1].filename}:{stack[-1].lineno} in {stack[-1].name}")

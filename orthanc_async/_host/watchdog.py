@@ -66,7 +66,7 @@ class Watchdog:
                 _log_memory()
 
     def _name_the_loop(self, still: float) -> None:
-        frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001
+        frame = sys._current_frames().get(self._loop_thread)
         stack = "".join(traceback.format_stack(frame)).rstrip() if frame else "(unknown)"
         logger.warning(
             "the event loop has not turned for %.0f s: %s blocks it, and with it every other "
@@ -115,5 +115,5 @@ def current_handler(loop: asyncio.AbstractEventLoop) -> str | None:
     event = frame.f_locals.get("event")
     queue = frame.f_locals.get("self")
     if event is not None and hasattr(queue, "_describe"):
-        return str(queue._describe(event))  # noqa: SLF001
+        return str(queue._describe(event))
     return f"the task {task.get_name()} ({coroutine.__qualname__})" if task else None

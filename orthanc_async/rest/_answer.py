@@ -7,7 +7,6 @@ import logging
 from typing import Any
 
 import orthanc
-
 from orthanc_async import _error_body
 from orthanc_async.rest._response import HTTPError, Multipart, Response
 

@@ -24,7 +24,7 @@ async def parts(output: Any, result: Any) -> None:
         items = _as_async(body.items)
         begin = _begin_multipart(output, response, body)
         await _send_all(items, begin, output.send_multipart_item)
-    elif sys.modules["orthanc_async.rest"]._can_stream and response.status == 200:  # noqa: SLF001
+    elif sys.modules["orthanc_async.rest"]._can_stream and response.status == 200:
         items = _as_async(body)
         begin = _begin_stream(output, response)
         await _send_all(items, begin, output.send_stream_chunk)

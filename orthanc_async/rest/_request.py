@@ -194,7 +194,7 @@ class Request:
         if pairs is None:
             pairs = list((fields.get("get") or {}).items())
         # The host says on the package how this Orthanc hands arguments over.
-        if sys.modules["orthanc_async.rest"]._query_is_encoded:  # noqa: SLF001
+        if sys.modules["orthanc_async.rest"]._query_is_encoded:
             pairs = [(_decode(name), _decode(value)) for name, value in pairs]
         return Query(list(pairs))
 

@@ -8,7 +8,6 @@ import inspect
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import orthanc
-
 from orthanc_async import _registry
 from orthanc_async.rest import _answer, _parts, _template
 from orthanc_async.rest._request import Request

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import OrthancFactory
+    from integration.conftest import OrthancFactory
 
 SCRIPT = """
     import asyncio, json, threading

@@ -10,7 +10,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Orthanc, OrthancFactory
+    from integration.conftest import Orthanc, OrthancFactory
 
 DELETED, NEW_INSTANCE, NEW_STUDY, UPDATED_ATTACHMENT = 1, 3, 6, 12
 

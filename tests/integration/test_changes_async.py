@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Orthanc, OrthancFactory
+    from integration.conftest import Orthanc, OrthancFactory
 
 # Every event notes its begin and its end. `hold` tells which events wait at a gate.
 GATED = """

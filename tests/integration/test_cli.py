@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 from orthanc_async._server_net import free_port
 from pynetdicom import AE
-from pynetdicom.sop_class import Verification
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 HELLO = """
 from orthanc_async import rest
@@ -332,7 +332,7 @@ def test_dicom_is_for_this_machine_only(run: Start) -> None:
             return False
         status = association.send_c_echo()
         association.release()
-        return status.get("Status") == 0
+        return bool(status.get("Status") == 0)
 
     assert answered("ECHOSCU", "127.0.0.1")
     assert not answered("ECHOSCU", "127.0.0.2")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Orthanc, OrthancFactory
+    from integration.conftest import Orthanc, OrthancFactory
 
 FIRST = """
     import json, os, pickle, sys

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Orthanc, OrthancFactory
+    from integration.conftest import Orthanc, OrthancFactory
 
 SCRIPT = """
     import concurrent.futures, json, logging, multiprocessing, os, sys, time

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Orthanc, OrthancFactory
+    from integration.conftest import Orthanc, OrthancFactory
 
 MEGABYTE = 2**20
 

@@ -12,7 +12,7 @@ import pytest
 from orthanc_async._server import ServerError
 
 if TYPE_CHECKING:
-    from conftest import OrthancFactory
+    from integration.conftest import OrthancFactory
 
 SCRIPT = """
     import asyncio, os, signal, subprocess, threading

@@ -11,13 +11,13 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from test_reset import MEGABYTE, counts, resident
+from integration.test_reset import MEGABYTE, counts, resident
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
-    from conftest import Orthanc, OrthancFactory
+    from integration.conftest import Orthanc, OrthancFactory
 
 SCRIPT = """
     import asyncio

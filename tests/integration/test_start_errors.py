@@ -13,7 +13,7 @@ import pytest
 from orthanc_async._server import StartError
 
 if TYPE_CHECKING:
-    from conftest import OrthancFactory
+    from integration.conftest import OrthancFactory
 
 _STAMP = re.compile(r"^[EWI]\d{4} \d\d:\d\d:\d\d\.\d{6} +(\S+ )?")
 # What Orthanc itself logs once a plugin has failed: its own reason and its closing lines.

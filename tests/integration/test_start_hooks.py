@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from conftest import Answer, OrthancFactory
+
+    from integration.conftest import Answer, OrthancFactory
 
 HOOKS = """
     import asyncio, json, os, threading, time

@@ -13,7 +13,7 @@ import pydicom.uid
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Orthanc, OrthancFactory
+    from integration.conftest import Orthanc, OrthancFactory
 
 SCRIPT = """
     import asyncio, base64, json

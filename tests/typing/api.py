@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, assert_type
 
 import orthanc
-
 from orthanc_async import (
     Change,
     Instance,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import orthanc
 import pytest
-
 from orthanc_async import _loop, _registry
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from orthanc_async._cli import _access, _checks, main
 from orthanc_async._cli._findings import Finding, Level
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 
 def only(findings: Iterable[Finding], level: Level) -> list[str]:
@@ -24,7 +24,7 @@ def only(findings: Iterable[Finding], level: Level) -> list[str]:
 
 
 @pytest.fixture
-def orthanc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def orthanc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A program that says it is Orthanc 1.12.7."""
     program = tmp_path / "Orthanc"
     program.write_text('#!/bin/sh\necho "$0 1.12.7"\necho "Copyright 2012"\n')

@@ -6,12 +6,11 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 import orthanc
+import orthanc_async as oa
 import pytest
 
-import orthanc_async as oa
-
 if TYPE_CHECKING:
-    from conftest import Server
+    from unit.conftest import Server
 
 _TYPES = orthanc.ChangeType
 _LEVELS = orthanc.ResourceType

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-
 from orthanc_async import (
     _loop,
     _registry,

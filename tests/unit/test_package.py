@@ -8,9 +8,8 @@ import pathlib
 import subprocess
 import sys
 
-import pytest
-
 import orthanc_async
+import pytest
 from orthanc_async import _error_body
 
 

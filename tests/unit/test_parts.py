@@ -6,14 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
 from orthanc_async import rest
 from orthanc_async.rest import _answer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from conftest import Output, Server
+    from unit.conftest import Output, Server
 
 
 class Source:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from orthanc_async import rest
 from orthanc_async.rest import _template
 

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import orthanc
 import pytest
-
 from orthanc_async import Instance, Patient, Resource, Series, Study
 
 if TYPE_CHECKING:
-    from conftest import Server
+    from unit.conftest import Server
 
 
 def test_tags(server: Server) -> None:

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import orthanc
 import pytest
-
 from orthanc_async import _registry, rest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from conftest import Output, Server
+    from unit.conftest import Output, Server
 
 
 def _answer(server: Server, result: Any) -> Output:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import pytest
-
 from orthanc_async import rest
 from orthanc_async.rest import _template
 
