@@ -8,6 +8,7 @@
 
 #include "../runtime/brief_look.hpp"
 #include "../runtime/runtime.hpp"
+#include "../runtime/task.hpp"
 #include "../sdk/text.hpp"
 
 namespace py = pybind11;

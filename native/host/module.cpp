@@ -8,6 +8,7 @@
 #include "../callbacks/stored.hpp"
 #include "../runtime/runtime.hpp"
 #include "../runtime/selector.hpp"
+#include "../runtime/task.hpp"
 #include "../sdk/dicom_instance.hpp"
 #include "../sdk/generated.hpp"
 #include "../sdk/rest_output.hpp"
@@ -40,27 +41,15 @@ py::dict settings() {
     return values;
 }
 
-// `eager`: whether `task_type` knows eager_start. `ready`: the loop's queue of callbacks, or None.
-void attach_loop(const py::object& loop, const py::object& task_type, bool eager,
-                 const py::object& ready) {
+void attach_loop(const py::object& loop, const py::object& task_type, bool eager, bool capture) {
     auto& runtime = Runtime::get();
-    auto references = std::make_unique<runtime::LoopReferences>();
-    references->loop = loop;
-    references->create_future = loop.attr("create_future");
-    references->call_soon = loop.attr("call_soon");
-    references->drain = py::cpp_function(&runtime::drain_mailbox);
-    references->task_type = task_type;
-    references->task_name = py::str("orthanc-rest-handler");
-    if (eager) {
-        references->task_kwargs = py::make_tuple("loop", "name", "eager_start");
-    } else {
-        references->task_kwargs = py::make_tuple("loop", "name");
-    }
-    if (!ready.is_none()) {
-        references->ready = ready;
-    }
-    loop.attr("add_reader")(runtime.mailbox.fd(), references->drain);
-    runtime.loop = std::move(references);
+    runtime.loop = std::make_unique<runtime::LoopReferences>();
+    runtime.loop->loop = loop;
+    runtime.loop->create_future = loop.attr("create_future");
+    runtime.loop->call_soon = loop.attr("call_soon");
+    runtime.loop->drain = py::cpp_function(&runtime::drain_mailbox);
+    runtime::prepare_tasks(loop, task_type, eager, capture);
+    loop.attr("add_reader")(runtime.mailbox.fd(), runtime.loop->drain);
 }
 
 void set_gate(const std::string& state) {

@@ -24,7 +24,7 @@ struct LoopReferences {
     pybind11::object task_type;
     pybind11::object task_name;   // one for all: making up a number for each costs more
     pybind11::object task_kwargs; // names of the keyword arguments of task_type
-    pybind11::object ready;       // asyncio's queue of callbacks; null where start_task needs none
+    bool captures = false;        // call_soon lets start_task have the first step
 };
 
 class Runtime {
@@ -61,11 +61,5 @@ private:
     std::shared_ptr<AttachedPool> handlers_; // plain `def` REST handlers
     std::shared_ptr<AttachedPool> events_;   // plain `def` change handlers: one thread, in order
 };
-
-// Starts `coroutine` as a task of the plugin's loop and runs it up to its first suspension, which
-// spares a turn of the loop: with asyncio's eager tasks where Python has them (3.12), else by
-// taking the task's first step out of the queue of callbacks. Returns the task.
-// Thread: owner, in a callback of the loop. GIL: held.
-pybind11::object start_task(pybind11::handle coroutine);
 
 } // namespace orthanc_async::runtime

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
             loop: asyncio.AbstractEventLoop,
             task_type: type[asyncio.Task[Any]],
             eager: bool,  # noqa: FBT001
-            ready: object,
+            capture: bool,  # noqa: FBT001
         ) -> None: ...
         def _select(
             self, epoll: int, keys: Mapping[Any, SelectorKey], timeout: float | None

@@ -72,8 +72,8 @@ def _serve(loop: asyncio.AbstractEventLoop, settings: dict[str, Any]) -> float:
     _stop_request = loop.create_future()
     _loop._set(loop)
     eager = sys.version_info >= (3, 12)
-    ready = None if eager or loop.get_debug() else getattr(loop, "_ready", None)
-    native._attach_loop(loop, asyncio.Task, eager, ready)
+    capture = isinstance(loop, asyncio.SelectorEventLoop) and not loop.get_debug()
+    native._attach_loop(loop, asyncio.Task, eager, capture)
     watchdog = Watchdog(loop, settings)
     native._loop_runs(True)
     try:

@@ -1,7 +1,7 @@
 """Many requests and events leave the memory as it was.
 
-The load comes from `wrk` where it is installed (kept-alive connections), else from threads with
-a connection each. A bare Orthanc gets the same number of requests; what it grows is subtracted.
+The load comes from eight threads, each with a connection that it keeps. A bare Orthanc gets as
+many requests or metadata changes; what it grows is subtracted.
 """
 
 from __future__ import annotations

@@ -236,9 +236,14 @@ def test_official_plugin_beside(orthanc_server: OrthancFactory, tmp_path: Path) 
     from orthanc_async._server_config import plugin_library
 
     plugins = [plugin_library(), official]
-    reason = refused(orthanc_server.fails(plugins=plugins, config={"PythonScript": str(script)}))
-    assert "the official Python plugin" in reason
-    assert '"Python": {"Scripts": […]} instead of "PythonScript"' in reason
+    for beside in (official, official.parent):  # the library, or Debian's folder of plugins
+        reason = refused(
+            orthanc_server.fails(
+                plugins=[plugin_library(), beside], config={"PythonScript": str(script)}
+            )
+        )
+        assert f"the official Python plugin ({official})" in reason
+        assert '"Python": {"Scripts": […]} instead of "PythonScript"' in reason
     both = orthanc_server(script, plugins=plugins)
     assert both.http.get("/system").status == 200
 
