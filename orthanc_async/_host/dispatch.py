@@ -58,23 +58,28 @@ def queues() -> list[EventQueue[Any]]:
 # REST
 
 
+# Looked up once: every request needs them.
+_set_current_output = native._current_output.set
+_finish_answered = native._finish_answered
+
+
 async def serve(output: Any, coroutine: Coroutine[Any, Any, object]) -> None:
     """Run an `async def` REST handler. Whatever happens, its Orthanc thread is let go."""
-    native._current_output.set(output)
-    limit = None
-    if session.handler_timeout:
-        limit = limits.Limit(output, session.handler_timeout)
+    _set_current_output(output)
+    limit = limits.Limit(output, session.handler_timeout) if session.handler_timeout else None
+    error = None
     try:
         await coroutine
-    except BaseException as error:  # noqa: BLE001 - also SystemExit and cancellation end here
+    except BaseException as raised:  # noqa: BLE001 - also SystemExit and cancellation end here
+        error = raised
+    if limit is not None:
+        limit.end()
+    if error is None and _finish_answered(output):
+        return
+    try:
         report(output, error)
-    else:
-        if native._finish_answered(output):
-            return
-        report(output, None)
     finally:
-        if limit is not None:
-            limit.end()
+        error = None  # its traceback holds this frame
         native._finish(output)
 
 
