@@ -65,19 +65,35 @@ def place(handler: object) -> str:
     return f"{code.co_filename}:{code.co_firstlineno}"
 
 
-def check_handler(handler: object, decorator: str, *arguments: str) -> None:
+def generates(handler: object) -> bool:
+    """Tell whether calling `handler` runs nothing but gives a generator."""
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    return inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler)
+
+
+def check_handler(
+    handler: object, decorator: str, *arguments: str, may_yield: bool = False
+) -> None:
     """Refuse at decoration what could only fail at the first call.
 
     Args:
         handler: What was decorated.
         decorator: The decorator's name, for the error's text.
         arguments: The names of the positional arguments a handler gets.
+        may_yield: Whether what it yields is used.
 
     Raises:
-        TypeError: It is no callable, or does not take these arguments.
+        TypeError: It is no callable, does not take these arguments, or would never run.
     """
     if not callable(handler):
         message = f"@{decorator} needs a function, not {type(handler).__name__}"
+        raise TypeError(message)
+    if not may_yield and generates(handler):
+        message = (
+            f"@{decorator}: {describe(handler)} at {place(handler)} has a `yield`, so calling it "
+            "would run nothing: take the `yield` out"
+        )
         raise TypeError(message)
     try:
         signature = inspect.signature(handler)

@@ -223,10 +223,9 @@ def _register(
         call = call_async
     else:
 
-        def call_blocking(type_: Any, changed: Any, identifier: str) -> None:
+        def call_blocking(type_: Any, changed: Any, identifier: str) -> Any:
             subject = make(type_, changed, identifier)
-            if subject is not None:
-                handler(subject)
+            return None if subject is None else handler(subject)
 
         call = call_blocking
     # The host reads these: it names the handler in its log, and makes no task for a change that

@@ -10,16 +10,18 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import inspect
 import logging
-import math
+import sys
 import threading
 import time
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from orthanc_async import _loop, _registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
     _Hook = TypeVar("_Hook", bound=Callable[[], Any])
     # Either the coroutine, or what makes it once it can run: one that was made while a script
@@ -159,8 +161,8 @@ def every(
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
         message = f"@every needs a number of seconds, such as @every(60), not {seconds!r}"
         raise TypeError(message)
-    if not seconds > 0 or not math.isfinite(seconds):
-        message = f"@every needs an interval above 0 seconds, not {seconds!r}"
+    if not 0 < seconds <= sys.float_info.max:  # neither infinite nor not a number
+        message = f"@every needs a finite interval above 0 seconds, not {seconds!r}"
         raise ValueError(message)
 
     def decorate(handler: _Hook) -> _Hook:
@@ -249,7 +251,7 @@ def _refuse_loop_thread(loop: asyncio.AbstractEventLoop, name: str) -> None:
 
 
 def _require_coroutine(value: object, function: str) -> None:
-    if not asyncio.iscoroutine(value):
+    if not isinstance(value, Coroutine):  # asyncio.iscoroutine takes plain generators before 3.12
         hint = f": call it, {function}(function())" if callable(value) else ""
         message = f"{function} needs a coroutine, not {type(value).__name__}{hint}"
         raise TypeError(message)
@@ -316,7 +318,9 @@ async def _call(hook: Callable[[], Any]) -> Any:
     # Imported late: only scripts with such a function pay for it.
     from anyio import to_thread
 
-    return await to_thread.run_sync(hook, abandon_on_cancel=True)
+    result = await to_thread.run_sync(hook, abandon_on_cancel=True)
+    # A `def` around an `async def`, such as a decorator makes one.
+    return await result if inspect.iscoroutine(result) else result
 
 
 async def _repeat(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from orthanc_async import _server_config
 from orthanc_async._cli._findings import Finding, error, ok, warning
+from orthanc_async._cli._options import hidden_module
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -72,8 +73,8 @@ def _allowed(path: Path, user: User, wanted: int) -> bool:
 def check_scripts(scripts: Iterable[Path]) -> Iterator[Finding]:
     """Look at the scripts themselves: there, readable, named well, valid Python."""
     for script in scripts:
-        if script.name == "orthanc.py":
-            yield error(f"{script} would hide the module 'orthanc' that it imports", "rename it")
+        if hidden := hidden_module(script):
+            yield error(f"{script} would hide the module {hidden!r} that it imports", "rename it")
             continue
         if script.suffix != ".py":
             yield error(f"{script} does not end in .py", "rename it")

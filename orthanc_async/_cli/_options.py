@@ -21,6 +21,10 @@ else:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+# A script of such a name would hide the module that it imports.
+_HIDING = {"orthanc.py": "orthanc", "orthanc_async.py": "orthanc_async"}
+
+
 class Exit(enum.IntEnum):
     """The command's exit codes."""
 
@@ -77,9 +81,11 @@ class Script(ScriptType):
         path = Path(value).absolute()
         if path.suffix != ".py":
             self.fail(f"{value!r} does not end in .py", param, ctx)
-        if path.name == "orthanc.py":
+        if hidden := hidden_module(path):
             self.fail(
-                f"{value!r} would hide the module 'orthanc' that it imports: rename it", param, ctx
+                f"{value!r} would hide the module {hidden!r} that it imports: rename it",
+                param,
+                ctx,
             )
         if self.must_exist and not path.is_file():
             reason = "is a folder" if path.is_dir() else "does not exist"
@@ -92,6 +98,11 @@ class Script(ScriptType):
         return path
 
 
+def hidden_module(script: Path) -> str | None:
+    """Return the module that a script of this name would hide, None when it hides none."""
+    return _HIDING.get(script.name)
+
+
 def refuse_same_names(scripts: Sequence[Path]) -> None:
     """Refuse two scripts that would become the same module.
 
@@ -101,6 +112,8 @@ def refuse_same_names(scripts: Sequence[Path]) -> None:
     by_name: dict[str, Path] = {}
     for script in scripts:
         other = by_name.setdefault(script.stem, script)
+        if other == script and other is not script:
+            raise click.UsageError(f"{script} is named twice: name it once")
         if other is not script:
             raise click.UsageError(
                 f"{other} and {script} have the same name, and a script's name is its "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,7 @@ def begin(settings: dict[str, Any], on_started: Callable[[], None]) -> None:
     session.debug = settings["debug"]
     # Later versions of Orthanc decode the query before a plugin sees it.
     rest._query_is_encoded = settings["orthanc_version"] < (1, 13)
+    rest._debug = settings["debug"]
     session.on_started = on_started
     _changes.clear()
     _stored.clear()
@@ -156,7 +158,7 @@ def plain_change(
     """Call one `def` handler. Thread: the events' own, without a running loop."""
     event = (_member(orthanc.ChangeType, change_type), _member(orthanc.ResourceType, level))
     try:
-        handler(*event, resource)
+        _refuse_coroutine(handler(*event, resource), name)
     except BaseException:  # one handler must not stop the others
         logger.exception("%s, %s raised", name, _event_name(*event, resource))
 
@@ -186,9 +188,19 @@ def _stored_queue(handler: Callable[..., Any], name: str) -> EventQueue[tuple[An
 def plain_stored(handler: Callable[..., Any], name: str, dicom: Any, instance: str) -> None:
     """Call one `def` handler, in place. Thread: Orthanc's."""
     try:
-        handler(dicom, instance)
+        _refuse_coroutine(handler(dicom, instance), name)
     except BaseException:
         logger.exception("%s, instance %s raised", name, instance)
+
+
+def _refuse_coroutine(result: object, name: str) -> None:
+    """Say so when a `def` event handler has only made a coroutine, as a decorator's wrapper does."""
+    if inspect.iscoroutine(result):
+        result.close()
+        logger.error(
+            "%s is a `def` that returned a coroutine, which nobody awaits: make it an `async def`",
+            name,
+        )
 
 
 async def _guard(handler: Callable[..., Any], event: tuple[Any, ...], what: str) -> None:

@@ -44,10 +44,11 @@ __all__ = [
 STREAM_LIMIT = 64 * 1024 * 1024
 """How many bytes of an iterator are collected where Orthanc cannot stream."""
 
-# Set by the host once it knows the running Orthanc: whether query arguments come with their
-# percent-escapes, as on 1.10.1. Streamed answers (StartStreamAnswer, from 1.12.6 on) are not
-# bound yet.
+# Set by the host at each start: whether query arguments come with their percent-escapes, as on
+# Orthanc 1.10.1, and whether error answers tell an exception's text (the setting Debug). Streamed
+# answers (StartStreamAnswer, from 1.12.6 on) are not bound yet.
 _query_is_encoded = True
+_debug = False
 _can_stream = False
 
 

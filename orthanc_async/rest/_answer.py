@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
+import sys
 from typing import Any
 
 import orthanc
 from orthanc_async import _error_body
-from orthanc_async.rest._response import HTTPError, Multipart, Response
+from orthanc_async.rest._response import HTTPError, Multipart, Response, check_response
 
 _log = logging.getLogger("orthanc_async.rest")
 
@@ -113,9 +115,11 @@ def error(output: Any, failure: BaseException, handler: str, method: str, uri: s
         _log.error("%s", message)
         send_error(output, 500, message, method, uri)
     else:
-        # The exception's own text may hold data of a patient: only the log gets it.
         _log.error("%s failed", handler, exc_info=failure)
+        # The exception's own text may hold data of a patient: only the log gets it.
         message = f"{handler} raised {type(failure).__name__}; the log of Orthanc has the details"
+        if sys.modules["orthanc_async.rest"]._debug:
+            message = f"{handler} raised {type(failure).__name__}: {failure}"
         send_error(output, 500, message, method, uri)
 
 
@@ -166,6 +170,10 @@ def _content(result: object) -> tuple[str | bytes, str] | None:
         or hasattr(result, "__next__")
     ):
         return None
+    if inspect.iscoroutine(result):
+        result.close()
+        message = f"the coroutine {result.__qualname__}(…): write `return await …`"
+        raise Unsendable(message)
     kind = type(result)
     message = (
         f"{kind.__module__}.{kind.__qualname__}; a handler returns dict, list, str, bytes, None, "
@@ -187,7 +195,12 @@ def _response(output: Any, response: Response) -> bool:
 
 
 def send(output: Any, response: Response, body: str | bytes, media_type: str | None) -> None:
-    """Answer with a body that is there as a whole, and what a `Response` says about it."""
+    """Answer with a body that is there as a whole, and what a `Response` says about it.
+
+    Raises:
+        Unsendable: The `Response` was changed to what cannot be sent. Nothing has been sent then.
+    """
+    check(response)
     if response.status == 405:
         output.SendMethodNotAllowed(_allowed(response.headers))
         return
@@ -203,6 +216,19 @@ def send(output: Any, response: Response, body: str | bytes, media_type: str | N
 def _allowed(headers: dict[str, str]) -> str:
     # SendHttpStatus refuses 405, and the call for it drops all headers but this one.
     return next((value for name, value in headers.items() if name.lower() == "allow"), "")
+
+
+def check(response: Response) -> None:
+    """Refuse what a handler made of a `Response` after its constructor had checked it.
+
+    Raises:
+        Unsendable: It cannot be sent, or not safely.
+    """
+    try:
+        check_response(response)
+    except (TypeError, ValueError) as problem:
+        message = f"rest.Response: {problem}"
+        raise Unsendable(message) from problem
 
 
 def send_headers(output: Any, response: Response) -> None:
@@ -223,5 +249,5 @@ def _alone(failure: BaseException) -> BaseException:
 def _code_and_text(failure: Exception) -> tuple[int, str]:
     arguments = failure.args
     code = arguments[0] if arguments else -1
-    text = str(arguments[1]) if len(arguments) > 1 else str(failure)
+    text = str(arguments[1]) if len(arguments) > 1 else str(failure) or type(failure).__name__
     return (int(code) if isinstance(code, int) else -1), text

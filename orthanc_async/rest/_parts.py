@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from orthanc_async.rest._answer import BYTES, Broken, Unsendable, send, send_headers
+from orthanc_async.rest._answer import BYTES, Broken, Unsendable, check, send, send_headers
 from orthanc_async.rest._response import Multipart, Response
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def _unwrap(result: Any) -> tuple[Response, Any]:
     if isinstance(result.body, Multipart) and result.status != 200:
         message = f"rest.Multipart with status {result.status}; in parts Orthanc can only send 200"
         raise Unsendable(message)
+    check(result)
     return result, result.body
 
 

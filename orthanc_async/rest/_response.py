@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncIterable, Iterable, Mapping
+from typing import Any
 
 # What Orthanc's HTTP server can put on the wire. It also knows 1xx, 301 and 305: the former are
 # no answers, and for 301 it has no call that keeps the headers.
@@ -56,17 +54,13 @@ def check_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
     """Copy headers, refusing those that would break the answer or smuggle in another one.
 
     Raises:
-        TypeError: A name or a value is no text.
+        TypeError: They are no mapping, or a name or a value is no text.
         ValueError: A name is none, a value holds a line break, or Orthanc sets it itself.
     """
     checked: dict[str, str] = {}
-    for name, value in (headers or {}).items():
-        _require_text(name, value)
-        lower = name.lower()
-        if not name or not _TOKEN.issuperset(lower):
-            message = f"{name!r} is no name for a header"
-            raise ValueError(message)
-        if lower in _RESERVED:
+    for name, value in _items("headers", headers):
+        _check_name("a header", name)
+        if name.lower() in _RESERVED:
             message = f"Orthanc sets the header {name} itself: leave it out"
             raise ValueError(message)
         _refuse_breaks(f"the header {name}", value)
@@ -88,15 +82,63 @@ def check_allow(status: int, headers: Mapping[str, str]) -> None:
         raise ValueError(message)
 
 
-def _require_text(name: object, value: object) -> None:
-    if not isinstance(name, str) or not isinstance(value, str):
-        message = f"headers must be text, not {name!r}: {value!r}"
+def check_response(response: Response) -> None:
+    """Check the parts of a `Response` again: a handler may have changed any of them.
+
+    Raises:
+        TypeError, ValueError: Something that Orthanc could not send, or not safely.
+    """
+    status = check_status(response.status)
+    if response.headers:
+        check_headers(response.headers)
+    check_allow(status, response.headers)
+    _refuse_body(status, response.body)
+    if response.media_type is not None:
+        _refuse_breaks("the media type", response.media_type)
+    if response.cookies:
+        for name, value in _items("cookies", response.cookies):
+            _check_name("a cookie", name)
+            _refuse_breaks(f"the cookie {name}", value)
+
+
+def _items(what: str, values: Mapping[str, Any] | None) -> Iterable[tuple[str, Any]]:
+    if values is not None and not isinstance(values, Mapping):
+        message = f"{what} must be a dict, not {type(values).__name__}"
         raise TypeError(message)
+    return (values or {}).items()
 
 
-def _refuse_breaks(what: str, value: str, also: str = "") -> None:
-    if any(character in value for character in "\r\n\0" + also):
+def _check_name(what: str, name: object) -> None:
+    if not isinstance(name, str):
+        message = f"the name of {what} must be text, not {name!r}"
+        raise TypeError(message)
+    if not name or not _TOKEN.issuperset(name.lower()):
+        message = f"{name!r} is no name for {what}"
+        raise ValueError(message)
+
+
+def _refuse_breaks(what: str, value: object, also: str = "") -> None:
+    if not isinstance(value, str):
+        message = f"{what} must be text, not {value!r}"
+        raise TypeError(message)
+    if any(character in value for character in "\r\n\0" + also) or not _is_sendable(value):
         message = f"{what} holds a character that is not allowed there: {value!r}"
+        raise ValueError(message)
+
+
+def _is_sendable(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _refuse_body(status: int, body: object) -> None:
+    if body is not None and status in _BODILESS:
+        message = f"an answer with status {status} has no body: leave it out"
         raise ValueError(message)
 
 
@@ -151,7 +193,14 @@ class Cookie:
             secure: Sent back over HTTPS only.
             http_only: Hidden from scripts in the page.
             same_site: `Strict`, `Lax` or `None`, or no such attribute.
+
+        Raises:
+            TypeError, ValueError: One of them is no such value.
         """
+        _refuse_breaks("a cookie's value", value, ";")
+        if max_age is not None and not isinstance(max_age, int):
+            message = f"a cookie's max_age must be a whole number of seconds, not {max_age!r}"
+            raise TypeError(message)
         self.value = value
         attributes = []
         if path is not None:
@@ -202,9 +251,7 @@ class Response:
         self.status = check_status(status)
         self.headers = check_headers(headers)
         check_allow(self.status, self.headers)
-        if body is not None and self.status in _BODILESS:
-            message = f"an answer with status {status} has no body: leave it out"
-            raise ValueError(message)
+        _refuse_body(self.status, body)
         for name in tuple(self.headers):
             if name.lower() == "content-type":
                 media_type = media_type or self.headers[name]
@@ -213,10 +260,8 @@ class Response:
             _refuse_breaks("the media type", media_type)
         self.media_type = media_type
         self.cookies: dict[str, str] = {}
-        for name, value in (cookies or {}).items():
-            if not name or not _TOKEN.issuperset(name.lower()):
-                message = f"{name!r} is no name for a cookie"
-                raise ValueError(message)
+        for name, value in _items("cookies", cookies):
+            _check_name("a cookie", name)
             plain = value.value if isinstance(value, Cookie) else value
             _refuse_breaks(f"the cookie {name}", plain, ";")
             self.cookies[name] = str(value)
@@ -242,8 +287,12 @@ class Multipart:
             subtype: What follows `multipart/`: `related`, `mixed` or its like.
 
         Raises:
+            TypeError: The items are none that can be iterated over, or one whole answer.
             ValueError: One of the types holds a line break.
         """
+        if isinstance(items, (str, bytes)) or not isinstance(items, (AsyncIterable, Iterable)):
+            message = f"rest.Multipart needs a list or an iterator of parts, not {items!r:.80}"
+            raise TypeError(message)
         _refuse_breaks("the content type", content_type)
         _refuse_breaks("the subtype", subtype)
         self.items = items

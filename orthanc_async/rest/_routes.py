@@ -89,7 +89,7 @@ def declare(path: str | Pattern, methods: Iterable[str], handler: Handler) -> Ha
     Raises:
         TypeError, ValueError: The declaration cannot work; nothing has been added then.
     """
-    _registry.check_handler(handler, "rest", "request")
+    _registry.check_handler(handler, "rest", "request", may_yield=True)
     pattern = path if isinstance(path, _template.Pattern) else _template.template(path)
     wanted = _check_methods(methods)
     entries = {method: Entry(handler, method, pattern) for method in wanted}
@@ -164,7 +164,12 @@ def _check_methods(methods: Iterable[str]) -> list[str]:
     if isinstance(methods, str):
         message = f"methods must be a list such as [{methods!r}], not a text"
         raise TypeError(message)
-    wanted = [method.upper() for method in methods]
+    wanted = []
+    for method in methods:
+        if not isinstance(method, str):
+            message = f"methods must be texts such as 'GET', not {method!r}"
+            raise TypeError(message)
+        wanted.append(method.upper())
     if not wanted:
         message = "methods is empty: name at least one of " + ", ".join(METHODS)
         raise ValueError(message)
