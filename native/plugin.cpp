@@ -20,7 +20,11 @@ ORTHANC_PLUGINS_API int32_t OrthancPluginInitialize(OrthancPluginContext* contex
 }
 
 ORTHANC_PLUGINS_API void OrthancPluginFinalize() {
-    Session::get().finalize();
+    try {
+        Session::get().finalize();
+    } catch (const std::exception& error) {
+        orthanc_async::sdk::Server::get().log_error(error.what());
+    }
 }
 
 ORTHANC_PLUGINS_API const char* OrthancPluginGetName() {

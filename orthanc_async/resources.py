@@ -108,7 +108,21 @@ def _check_identifier(identifier: object) -> None:
         raise ValueError(message)
 
 
-class Patient(Resource):
+class _Group(Resource):
+    """What holds instances: all but an instance itself."""
+
+    __slots__ = ()
+
+    async def instances(self) -> list[Instance]:
+        """Return all instances in the resource."""
+        return [Instance(child) for child in await self._children("instances")]
+
+    async def archive(self) -> bytes:
+        """Return all DICOM files as a ZIP archive, held in memory."""
+        return await self._bytes("/archive")
+
+
+class Patient(_Group):
     """A patient in Orthanc."""
 
     __slots__ = ()
@@ -122,16 +136,8 @@ class Patient(Resource):
         """Return the series of all studies."""
         return [Series(child) for child in await self._children("series")]
 
-    async def instances(self) -> list[Instance]:
-        """Return the instances of all studies."""
-        return [Instance(child) for child in await self._children("instances")]
 
-    async def archive(self) -> bytes:
-        """Return all DICOM files as a ZIP archive, held in memory."""
-        return await self._bytes("/archive")
-
-
-class Study(Resource):
+class Study(_Group):
     """A study in Orthanc."""
 
     __slots__ = ()
@@ -145,16 +151,8 @@ class Study(Resource):
         """Return the study's series."""
         return [Series(child) for child in await self._children("series")]
 
-    async def instances(self) -> list[Instance]:
-        """Return the instances of all series."""
-        return [Instance(child) for child in await self._children("instances")]
 
-    async def archive(self) -> bytes:
-        """Return all DICOM files as a ZIP archive, held in memory."""
-        return await self._bytes("/archive")
-
-
-class Series(Resource):
+class Series(_Group):
     """A series in Orthanc."""
 
     __slots__ = ()
@@ -167,14 +165,6 @@ class Series(Resource):
     async def study(self) -> Study:
         """Return the study that holds the series."""
         return Study(await self._parent("study"))
-
-    async def instances(self) -> list[Instance]:
-        """Return the series' instances."""
-        return [Instance(child) for child in await self._children("instances")]
-
-    async def archive(self) -> bytes:
-        """Return all DICOM files as a ZIP archive, held in memory."""
-        return await self._bytes("/archive")
 
 
 class Instance(Resource):

@@ -88,7 +88,10 @@ void receive(OrthancPluginChangeType type, OrthancPluginResourceType level, cons
         const auto events = runtime.events();
         if (registry->plain_changes > 0 && events) {
             std::unique_ptr<runtime::Message> message = std::make_unique<PlainChange>(change);
-            events->submit(message);
+            if (!events->submit(message)) {
+                sdk::Server::get().log_error("a change event is lost: Orthanc stops, or the "
+                                             "system gives no thread for its handlers");
+            }
         }
         // The start is for the host too. The stop reaches the async handlers from stop().
         if (started || (registry->async_changes > 0 && !stopped)) {
@@ -132,9 +135,11 @@ void add_changes(py::module_& module) {
     module.def("_async_change_handlers", [] {
         py::list handlers;
         if (const auto registry = Registry::current()) {
-            for (const auto& handler : registry->changes) {
-                if (handler->is_async) {
-                    handlers.append(py::make_tuple(handler->callable, handler->name));
+            // By index: what is made here may collect garbage, whose end may register more.
+            for (std::size_t i = 0; i < registry->changes.size(); ++i) {
+                const Handler& handler = *registry->changes[i];
+                if (handler.is_async) {
+                    handlers.append(py::make_tuple(handler.callable, handler.name));
                 }
             }
         }

@@ -25,7 +25,13 @@ constexpr auto register_patience = 5s; // how long a late registration waits for
 class RestMessage final : public runtime::Message {
 public:
     explicit RestMessage(std::shared_ptr<RestCall> call) : call_(std::move(call)) {}
-    void deliver() override { call_->start(); }
+    void deliver() override {
+        try {
+            call_->start();
+        } catch (const std::exception& error) {
+            sdk::Server::get().log_error(error.what());
+        }
+    }
 
 private:
     std::shared_ptr<RestCall> call_;
@@ -65,6 +71,11 @@ OrthancPluginErrorCode handle(std::size_t route, OrthancPluginRestOutput* output
     const auto call = std::make_shared<RestCall>(std::move(registry), route, uri, request);
     if (!call->arrive()) {
         return refuse(context, output, uri, request, "A route is being registered");
+    }
+    // Who closes the gate abandons the live calls afterwards: one that arrives later must see it.
+    if (runtime.gate.state() != runtime::Gate::State::Open) {
+        call->leave();
+        return refuse(context, output, uri, request, "Orthanc is stopping");
     }
     std::unique_ptr<runtime::Message> message = std::make_unique<RestMessage>(call);
     const bool accepted =

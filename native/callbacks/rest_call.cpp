@@ -1,10 +1,9 @@
 #include "rest_call.hpp"
 
 #include <algorithm>
-#include <condition_variable>
 #include <cstring>
-#include <list>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "../runtime/brief_look.hpp"
 #include "../runtime/runtime.hpp"
@@ -19,22 +18,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Registers itself for the life of a call.
-struct LiveCalls {
-    std::mutex mutex; // a leaf
-    std::condition_variable none;
-    std::list<RestCall*> calls;
-    int quiet = 0; // how many keep calls from arriving
-};
-
-LiveCalls& live_calls() {
-    static auto* const calls = new LiveCalls; // NOLINT: outlives exit()
-    return *calls;
-}
-
 thread_local RestCall* running_here = nullptr;
-thread_local RestCall* stepping_here = nullptr;
-thread_local bool wake_is_due = false;
 
 // What every request needs, made once per process: the interpreter is never finalised.
 struct FieldNames {
@@ -68,13 +52,12 @@ py::object new_bytes(std::size_t size) {
 // The GIL is given up while a large one is copied: nobody else has seen the object yet.
 py::object copy_bytes(const void* data, std::size_t size) {
     py::object bytes = new_bytes(size);
-    char* const target = PyBytes_AS_STRING(bytes.ptr());
-    if (size < large_body) {
-        std::copy_n(static_cast<const char*>(data), size, target);
-    } else {
-        const py::gil_scoped_release release;
-        std::memcpy(target, data, size);
+    std::optional<py::gil_scoped_release> release;
+    if (size >= large_body) {
+        release.emplace();
     }
+    std::copy_n(static_cast<const char*>(data), size, PyBytes_AS_STRING(bytes.ptr()));
+    release.reset();
     return bytes;
 }
 
@@ -123,22 +106,30 @@ std::string error_body(int status, const char* reason, const std::string& messag
 // is told to the waiting thread in one wake when the step is over, instead of one for each.
 class RestCall::Step {
 public:
-    explicit Step(RestCall& call) : call_(call), outer_(std::exchange(stepping_here, &call)) {}
+    explicit Step(RestCall& call) : call_(call), outer_(std::exchange(current_, this)) {}
     ~Step() {
-        stepping_here = outer_;
-        if (std::exchange(wake_is_due, false)) {
+        current_ = outer_;
+        if (wake_is_due_) {
             call_.signal_.post();
         }
     }
     Step(const Step&) = delete;
     Step& operator=(const Step&) = delete;
 
-    static RestCall* current() { return stepping_here; }
-    static void wake_later() { wake_is_due = true; }
+    // False when this thread is in no step of that call.
+    static bool wake_later(const RestCall& call) {
+        const bool own = current_ != nullptr && &current_->call_ == &call;
+        if (own) {
+            current_->wake_is_due_ = true;
+        }
+        return own;
+    }
 
 private:
+    inline static thread_local Step* current_ = nullptr;
     RestCall& call_;
-    RestCall* outer_;
+    Step* outer_;
+    bool wake_is_due_ = false;
 };
 
 RestCall::RestCall(std::shared_ptr<Registry> registry, std::size_t route, const char* uri,
@@ -147,26 +138,6 @@ RestCall::RestCall(std::shared_ptr<Registry> registry, std::size_t route, const 
       uri_(uri), request_(request) {}
 
 RestCall::~RestCall() = default;
-
-bool RestCall::arrive() {
-    LiveCalls& live = live_calls();
-    const std::lock_guard<std::mutex> lock(live.mutex);
-    if (live.quiet > 0) {
-        return false;
-    }
-    position_ = live.calls.insert(live.calls.end(), this);
-    alone_ = live.calls.size() == 1;
-    return true;
-}
-
-void RestCall::leave() {
-    LiveCalls& live = live_calls();
-    const std::lock_guard<std::mutex> lock(live.mutex);
-    live.calls.erase(position_);
-    if (live.calls.empty()) {
-        live.none.notify_all();
-    }
-}
 
 OrthancPluginErrorCode RestCall::serve(OrthancPluginContext* context,
                                        OrthancPluginRestOutput* output) {
@@ -260,9 +231,15 @@ public:
     }
     bool returns() const override { return true; }
     void deliver() override {
-        if (copied_) {
+        if (!copied_) {
+            return;
+        }
+        try {
             set_item(fields_, field_names().body, body_);
             call_->run_handler(output_, fields_);
+        } catch (...) { // as in start()
+            call_->finish();
+            throw;
         }
     }
 
@@ -310,7 +287,9 @@ void RestCall::start() {
             if (handler_.is_async && request_->bodySize >= large_body) {
                 std::unique_ptr<sdk::OutputOperation> copy =
                     std::make_unique<BodyCopy>(shared_from_this(), output, fields);
-                perform(copy);
+                if (!perform(copy)) {
+                    request_is_read(); // abandoned meanwhile: nobody will copy
+                }
                 return;
             }
             set_item(fields, field_names().body, copy_bytes(request_->body, request_->bodySize));
@@ -320,6 +299,10 @@ void RestCall::start() {
     } catch (py::error_already_set& error) {
         request_is_read();
         fail(output, error);
+    } catch (...) { // no memory, most likely: the thread that waits goes all the same
+        request_is_read();
+        finish();
+        throw;
     }
 }
 
@@ -420,9 +403,7 @@ bool RestCall::perform(std::unique_ptr<sdk::OutputOperation>& operation) {
 }
 
 void RestCall::wake() {
-    if (Step::current() == this) {
-        Step::wake_later();
-    } else {
+    if (!Step::wake_later(*this)) {
         signal_.post();
     }
 }
@@ -451,44 +432,6 @@ double RestCall::seconds() const {
 
 py::object RestCall::task() const {
     return task_ == nullptr ? py::none() : py::reinterpret_borrow<py::object>(task_);
-}
-
-std::vector<std::shared_ptr<RestCall>> RestCall::live() {
-    LiveCalls& live = live_calls();
-    const std::lock_guard<std::mutex> lock(live.mutex);
-    std::vector<std::shared_ptr<RestCall>> calls;
-    calls.reserve(live.calls.size());
-    for (RestCall* call : live.calls) {
-        calls.push_back(call->shared_from_this());
-    }
-    return calls;
-}
-
-std::size_t RestCall::live_count() {
-    LiveCalls& live = live_calls();
-    const std::lock_guard<std::mutex> lock(live.mutex);
-    return live.calls.size();
-}
-
-bool RestCall::wait_none(Clock::time_point deadline) {
-    LiveCalls& live = live_calls();
-    std::unique_lock<std::mutex> lock(live.mutex);
-    return live.none.wait_until(lock, deadline, [&] { return live.calls.empty(); });
-}
-
-RestCall::Quiet::Quiet(Clock::time_point deadline) {
-    LiveCalls& live = live_calls();
-    std::unique_lock<std::mutex> lock(live.mutex);
-    reached_ = live.none.wait_until(lock, deadline, [&] { return live.calls.empty(); });
-    live.quiet += reached_ ? 1 : 0;
-}
-
-RestCall::Quiet::~Quiet() {
-    if (reached_) {
-        LiveCalls& live = live_calls();
-        const std::lock_guard<std::mutex> lock(live.mutex);
-        --live.quiet;
-    }
 }
 
 RestCall* RestCall::on_this_thread() {

@@ -30,9 +30,11 @@ public:
         }
         try {
             py::list handlers;
-            for (const auto& handler : registry->stored) {
-                if (handler->is_async) {
-                    handlers.append(py::make_tuple(handler->callable, handler->name));
+            // By index: what is made here may collect garbage, whose end may register more.
+            for (std::size_t i = 0; i < registry->stored.size(); ++i) {
+                const Handler& handler = *registry->stored[i];
+                if (handler.is_async) {
+                    handlers.append(py::make_tuple(handler.callable, handler.name));
                 }
             }
             registry->host.stored(handlers, sdk::make_instance_snapshot(snapshot_),
@@ -110,10 +112,10 @@ OrthancPluginErrorCode on_stored(const OrthancPluginDicomInstance* instance,
             return OrthancPluginErrorCode_Success;
         }
         if (registry->async_stored > 0) {
-            if (OrthancPluginContext* const context = server.enter()) {
-                auto snapshot = sdk::InstanceSnapshot::take(context, instance, id);
-                server.leave();
-                runtime.mailbox.post(std::make_unique<StoredMessage>(std::move(snapshot)));
+            const sdk::WorkerScope scope;
+            if (scope.context() != nullptr) {
+                runtime.mailbox.post(std::make_unique<StoredMessage>(
+                    sdk::InstanceSnapshot::take(scope.context(), instance, id)));
             }
         }
         if (registry->plain_stored > 0) {

@@ -75,7 +75,7 @@ void Session::fail(const std::string& text) {
     }
 }
 
-bool Session::read_configuration(OrthancPluginContext* context) {
+void Session::read_configuration(OrthancPluginContext* context) {
     char* const raw = OrthancPluginGetConfiguration(context);
     const std::string json = raw == nullptr ? "{}" : raw;
     if (raw != nullptr) {
@@ -86,7 +86,7 @@ bool Session::read_configuration(OrthancPluginContext* context) {
         sdk::Server::get().log_warning(warning.c_str());
     }
     if (settings_.scripts.empty()) {
-        return true;
+        return;
     }
     const std::string conflict = other_interpreter(json);
     if (!conflict.empty()) {
@@ -100,7 +100,6 @@ bool Session::read_configuration(OrthancPluginContext* context) {
     }
     environment_ = Environment::find(settings_.executable);
     first_executable_ = settings_.executable;
-    return true;
 }
 
 bool Session::start(OrthancPluginContext* context) {
@@ -117,6 +116,11 @@ bool Session::start(OrthancPluginContext* context) {
                                "\"Python\": {\"Scripts\": [\"my_script.py\"]}");
             return true;
         }
+        // Its end would close the gate and claim the readiness of this start.
+        if (!runtime.owner.wait_ended(Clock::now())) {
+            throw std::runtime_error("the Python code of the previous start still runs and cannot "
+                                     "be stopped: restart Orthanc");
+        }
         active_ = true;
         readiness_.reset();
         runtime.gate.set(Gate::State::Starting);
@@ -131,6 +135,7 @@ bool Session::start(OrthancPluginContext* context) {
         runtime.gate.set(Gate::State::Closed);
         fail(error.what());
         runtime.owner.park(Clock::now() + 2s);
+        server.forget(); // no Finalize follows
         return false;
     }
     std::string failure;
@@ -146,7 +151,9 @@ bool Session::start(OrthancPluginContext* context) {
     // No Finalize follows a failed Initialize.
     active_ = false;
     runtime.gate.set(Gate::State::Closed);
-    runtime.owner.wait_ended(Clock::now() + seconds(settings_.shutdown_timeout));
+    const auto deadline = Clock::now() + seconds(settings_.shutdown_timeout);
+    runtime.owner.wait_ended(deadline);
+    end_threads(deadline);
     fail(failure);
     runtime.owner.park(Clock::now() + 2s);
     server.forget();
@@ -227,6 +234,12 @@ void Session::end_python(Clock::time_point deadline, double seconds) {
                 .c_str());
         call->abandon();
     }
+    end_threads(deadline);
+}
+
+void Session::end_threads(Clock::time_point deadline) {
+    auto& runtime = runtime::Runtime::get();
+    auto& server = sdk::Server::get();
     if (const auto executor = runtime.executor()) {
         const auto running = executor->stop(std::max(deadline, Clock::now() + 100ms));
         if (!running.empty()) {

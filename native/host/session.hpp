@@ -41,10 +41,11 @@ public:
 private:
     Session() = default;
 
-    bool read_configuration(OrthancPluginContext* context);
+    void read_configuration(OrthancPluginContext* context);
     void fail(const std::string& text); // to the log, line by line
     void run_python();                  // the owner thread's part
     void end_python(std::chrono::steady_clock::time_point deadline, double seconds);
+    void end_threads(std::chrono::steady_clock::time_point deadline); // pools and SDK calls
 
     Settings settings_;
     Environment environment_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <sys/stat.h>
@@ -29,6 +30,10 @@ constexpr std::array known_keys{
     "Debug",
 };
 
+int lower(char letter) {
+    return std::tolower(static_cast<unsigned char>(letter));
+}
+
 // Edit distance, for "did you mean".
 std::size_t distance(const std::string& a, const std::string& b) {
     std::vector<std::size_t> row(b.size() + 1);
@@ -40,7 +45,7 @@ std::size_t distance(const std::string& a, const std::string& b) {
         row[0] = i;
         for (std::size_t j = 1; j <= b.size(); ++j) {
             const std::size_t substitution =
-                diagonal + (std::tolower(a[i - 1]) == std::tolower(b[j - 1]) ? 0 : 1);
+                diagonal + (lower(a[i - 1]) == lower(b[j - 1]) ? 0 : 1);
             diagonal = row[j];
             row[j] = std::min({row[j] + 1, row[j - 1] + 1, substitution});
         }

@@ -55,8 +55,12 @@ bool Mailbox::drain(std::size_t most) {
         try {
             message->deliver();
         } catch (...) {
-            if (!batch_.empty()) {
-                wakeup_.signal(); // the consumer does not learn that some are left
+            if (!batch_.empty()) { // the consumer does not learn that some are left
+                {
+                    const std::lock_guard<std::mutex> lock(mutex_);
+                    signalled_ = true; // or nobody would clear the descriptor again
+                }
+                wakeup_.signal();
             }
             throw;
         }

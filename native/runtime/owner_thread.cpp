@@ -11,8 +11,7 @@ void OwnerThread::begin(const InterpreterOptions& options, std::function<void()>
         throw std::runtime_error(failure_);
     }
     if (state_ == State::Running) {
-        throw std::runtime_error("the Python code of the previous start still runs and cannot be "
-                                 "stopped: restart Orthanc");
+        throw std::logic_error("a session still runs");
     }
     park_asked_ = false;
     session_ = std::move(session);

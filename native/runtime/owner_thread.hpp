@@ -18,8 +18,8 @@ namespace orthanc_async::runtime {
 class OwnerThread {
 public:
     // Thread: host. GIL: not held. Runs `session` on the owner thread with the GIL held; returns
-    // once it has begun. Throws std::runtime_error when Python cannot start, or when an earlier
-    // session has never ended.
+    // once it has begun. Throws std::runtime_error when Python cannot start. An earlier session
+    // has ended: see wait_ended().
     void begin(const InterpreterOptions& options, std::function<void()> session);
 
     // Thread: host. GIL: not held. True when no session runs.

@@ -174,6 +174,11 @@ bool claim(OutputTarget& target, const char* function, Spelling spelling) {
 
 void hand_over(OutputTarget& target, std::unique_ptr<OutputOperation> operation,
                const char* function) {
+    if (Server::get().forked()) { // the thread that would carry it out is not here
+        throw std::runtime_error("orthanc.RestOutput." + std::string(function) +
+                                 "() was called in a forked child process: only Orthanc's own "
+                                 "process can answer; hand the result back to it");
+    }
     if (!target.perform(operation)) {
         throw_ended("orthanc.RestOutput." + std::string(function) + "()", target);
     }

@@ -161,6 +161,8 @@ TEST_CASE("the descriptor stays readable for what comes after a message that thr
     CHECK(readable(mailbox, std::chrono::milliseconds(0)));
     CHECK_FALSE(mailbox.drain(64));
     CHECK(second);
+    CHECK_FALSE(mailbox.drain(64)); // the turn that the descriptor still asks for
+    CHECK_FALSE(readable(mailbox, std::chrono::milliseconds(0)));
 }
 
 TEST_CASE("a message posted to a closed mailbox waits for the consumer's thread to destroy it") {

@@ -71,9 +71,6 @@ class Script(ScriptType):
 
     name = "script"
 
-    def __init__(self, *, must_exist: bool = True) -> None:
-        self.must_exist = must_exist
-
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Path:
@@ -87,14 +84,13 @@ class Script(ScriptType):
                 param,
                 ctx,
             )
-        if self.must_exist and not path.is_file():
+        if not path.is_file():
             reason = "is a folder" if path.is_dir() else "does not exist"
             self.fail(f"script {value!r} {reason}", param, ctx)
-        if self.must_exist:
-            try:
-                path.open("rb").close()
-            except OSError as error:
-                self.fail(f"script {value!r} cannot be read: {error.strerror}", param, ctx)
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            self.fail(f"script {value!r} cannot be read: {error.strerror}", param, ctx)
         return path
 
 

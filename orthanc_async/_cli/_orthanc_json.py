@@ -28,6 +28,7 @@ _PATHS = (
     "DicomTlsTrustedCertificates",
 )
 _PATH_LISTS = ("Plugins", "LuaScripts")
+_PORTS = ("HttpPort", "DicomPort")
 
 
 class ConfigError(Exception):
@@ -96,6 +97,19 @@ def _read_file(path: Path) -> dict[str, Any]:
         if isinstance(value.get(key), str) and value[key]:
             value[key] = str(folder / value[key])
     for key in _PATH_LISTS:
-        if isinstance(value.get(key), list):
-            value[key] = [str(folder / item) for item in value[key] if isinstance(item, str)]
+        items = value.get(key, [])
+        if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+            raise ConfigError(f'{path}: "{key}" must be a list of paths, not {items!r}')
+        if key in value:
+            value[key] = [str(folder / item) for item in items]
+    for key in _PORTS:
+        if key in value and not _is_port(value[key]):
+            raise ConfigError(
+                f'{path}: "{key}" must be a number from 1 to 65535, not {value[key]!r}'
+            )
     return value
+
+
+def _is_port(value: object) -> bool:
+    """Tell whether a value of a configuration is the number of a port."""
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 65535

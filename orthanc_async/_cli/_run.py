@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import signal
 import sys
@@ -58,8 +59,8 @@ def run(  # noqa: PLR0917 - click passes options by name
     try:
         extra = _orthanc_json.read(config_path) if config_path else {}
         _obey_command_line(extra)
-        _refuse_taken(extra.get("HttpPort", http_port), "HTTP")
-        _refuse_taken(extra.get("DicomPort", dicom_port), "DICOM")
+        _refuse_ports(extra, http_port, dicom_port)
+        _refuse_unwritable(extra.get("StorageDirectory", storage))
         _guard(extra, public=public)
         server = OrthancServer(
             scripts,
@@ -129,9 +130,46 @@ def _obey_command_line(extra: dict[str, Any]) -> None:
         extra["Plugins"] = [str(_server_config.plugin_library()), *extra["Plugins"]]
 
 
-def _refuse_taken(port: Any, kind: str) -> None:
+def _refuse_ports(extra: dict[str, Any], http_port: int, dicom_port: int) -> None:
+    if extra.get("HttpServerEnabled") is False:
+        _fail(
+            'the configuration file sets "HttpServerEnabled" to false, but a script\'s routes and '
+            "this command need the HTTP server: take that key out",
+            Exit.USAGE,
+        )
+    http = extra.get("HttpPort", http_port)
+    _refuse_taken(http, "HTTP")
+    if extra.get("DicomServerEnabled") is False:
+        return
+    dicom = extra.get("DicomPort", dicom_port)
+    if http == dicom != 0:
+        _fail(f"port {http} cannot be both the HTTP and the DICOM port", Exit.USAGE)
+    _refuse_taken(dicom, "DICOM")
+
+
+def _refuse_unwritable(storage: Any) -> None:
+    """Say at once when nothing can be stored: Orthanc itself names its database only."""
+    try:
+        folder = Path(storage)
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        _fail(
+            f"the storage folder {storage} cannot be made: {reason}; choose another one with "
+            "--storage",
+            Exit.NOT_STARTED,
+        )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        _fail(
+            f"the storage folder {folder} cannot be written to: change its rights, or choose "
+            "another one with --storage",
+            Exit.NOT_STARTED,
+        )
+
+
+def _refuse_taken(port: int, kind: str) -> None:
     """Say at once, and by whom, when a port is taken: Orthanc itself says it late and long."""
-    if not isinstance(port, int) or port == 0 or not port_taken(port):
+    if port == 0 or not port_taken(port):
         return
     owner = port_owner(port)
     who = f"{owner[1]} (process {owner[0]})" if owner else "a process of another user"

@@ -194,7 +194,7 @@ def plain_stored(handler: Callable[..., Any], name: str, dicom: Any, instance: s
 
 
 def _refuse_coroutine(result: object, name: str) -> None:
-    """Say so when a `def` event handler has only made a coroutine, as a decorator's wrapper does."""
+    """Say so when a `def` event handler has only made a coroutine, as a wrapper does."""
     if inspect.iscoroutine(result):
         result.close()
         logger.error(

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("orthanc_async")
 
+_TO_CANCEL = 0.2  # seconds that cancelled handlers have, out of the grace: the hooks keep theirs
+
 
 async def run(seconds: float) -> None:
     """Drain, give grace, cancel, run the stop hooks.
@@ -66,14 +68,14 @@ async def _all_idle() -> None:
 
 async def _end_calls(end: float) -> None:
     """Let the REST handlers in flight end, `def` ones too, then cancel those that can be."""
-    await _in_thread(native._wait_calls, _left(end))
+    await _in_thread(native._wait_calls, _left(end - _TO_CANCEL))
     for call in native._live_rest_calls():
         if call.is_async and call.task is not None:
             limits.reasons[call] = (503, "Orthanc is stopping")
             call.task.cancel()
     tasks = _tasks()
     if tasks:
-        await asyncio.wait(tasks, timeout=0.2)
+        await asyncio.wait(tasks, timeout=_TO_CANCEL)
     for call in native._live_rest_calls():
         kind = "" if call.is_async else "`def` "
         logger.warning("a %shandler still runs when Orthanc stops: %s", kind, call.describe())

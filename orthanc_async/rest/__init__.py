@@ -79,7 +79,7 @@ def route(
     if (path is None) == (pattern is None):
         message = "a route needs either a path or pattern=…"
         raise TypeError(message)
-    wanted = methods if isinstance(methods, str) else tuple(methods)
+    wanted = _routes.check_methods(methods)
     # Compiled here, so that the error points to the decorator's line.
     if pattern is not None:
         compiled = regex(pattern)

@@ -175,6 +175,9 @@ def _content(result: object) -> tuple[str | bytes, str] | None:
         message = f"the coroutine {result.__qualname__}(…): write `return await …`"
         raise Unsendable(message)
     kind = type(result)
+    if isinstance(result, BaseException):
+        message = f"{kind.__module__}.{kind.__qualname__}: `raise` it instead"
+        raise Unsendable(message)
     message = (
         f"{kind.__module__}.{kind.__qualname__}; a handler returns dict, list, str, bytes, None, "
         "rest.Response, rest.Multipart or an iterator"

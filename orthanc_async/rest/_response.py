@@ -101,11 +101,13 @@ def check_response(response: Response) -> None:
             _refuse_breaks(f"the cookie {name}", value)
 
 
-def _items(what: str, values: Mapping[str, Any] | None) -> Iterable[tuple[str, Any]]:
-    if values is not None and not isinstance(values, Mapping):
+def _items(what: str, values: object) -> Iterable[tuple[Any, Any]]:
+    if values is None:
+        return ()
+    if not isinstance(values, Mapping):
         message = f"{what} must be a dict, not {type(values).__name__}"
         raise TypeError(message)
-    return (values or {}).items()
+    return values.items()
 
 
 def _check_name(what: str, name: object) -> None:
@@ -140,6 +142,13 @@ def _refuse_body(status: int, body: object) -> None:
     if body is not None and status in _BODILESS:
         message = f"an answer with status {status} has no body: leave it out"
         raise ValueError(message)
+
+
+def _whole_number(value: object) -> int:
+    if isinstance(value, int):
+        return value
+    message = f"a cookie's max_age must be a whole number of seconds, not {value!r}"
+    raise TypeError(message)
 
 
 class HTTPError(Exception):
@@ -198,15 +207,12 @@ class Cookie:
             TypeError, ValueError: One of them is no such value.
         """
         _refuse_breaks("a cookie's value", value, ";")
-        if max_age is not None and not isinstance(max_age, int):
-            message = f"a cookie's max_age must be a whole number of seconds, not {max_age!r}"
-            raise TypeError(message)
         self.value = value
         attributes = []
         if path is not None:
             attributes.append(f"Path={path}")
         if max_age is not None:
-            attributes.append(f"Max-Age={int(max_age)}")
+            attributes.append(f"Max-Age={_whole_number(max_age)}")
         if secure:
             attributes.append("Secure")
         if http_only:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import orthanc
@@ -13,7 +14,7 @@ from orthanc_async.rest import _answer, _parts, _template
 from orthanc_async.rest._request import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable
 
     from orthanc_async.rest._template import Pattern
 
@@ -83,16 +84,35 @@ def _clear() -> None:
     _mounts.clear()
 
 
-def declare(path: str | Pattern, methods: Iterable[str], handler: Handler) -> Handler:
-    """Add a handler, and tell Orthanc about its path unless it knows it.
+def check_methods(methods: object) -> list[str]:
+    """Return the methods in capitals.
+
+    Raises:
+        TypeError: They are no list.
+        ValueError: There is none, or Orthanc does not hand one of them to plugins.
+    """
+    if isinstance(methods, str) or not isinstance(methods, Iterable):
+        message = f"methods must be a list such as ['GET', 'POST'], not {methods!r}"
+        raise TypeError(message)
+    wanted = [str(method).upper() for method in methods]
+    if not wanted:
+        message = "methods is empty: name at least one of " + ", ".join(METHODS)
+        raise ValueError(message)
+    for method in wanted:
+        if method not in METHODS:
+            message = f"Orthanc hands no {method} requests to plugins, only {', '.join(METHODS)}"
+            raise ValueError(message)
+    return wanted
+
+
+def declare(pattern: Pattern, methods: Iterable[str], handler: Handler) -> Handler:
+    """Add a handler of some methods, and tell Orthanc about its path unless it knows it.
 
     Raises:
         TypeError, ValueError: The declaration cannot work; nothing has been added then.
     """
     _registry.check_handler(handler, "rest", "request", may_yield=True)
-    pattern = path if isinstance(path, _template.Pattern) else _template.template(path)
-    wanted = _check_methods(methods)
-    entries = {method: Entry(handler, method, pattern) for method in wanted}
+    entries = {method: Entry(handler, method, pattern) for method in methods}
     route = _routes.get(pattern.native)
     if route is not None:
         for method, entry in entries.items():
@@ -158,26 +178,6 @@ def _refuse_hidden(pattern: Pattern, entry: Entry) -> None:
                 "narrower path first"
             )
             raise ValueError(message)
-
-
-def _check_methods(methods: Iterable[str]) -> list[str]:
-    if isinstance(methods, str):
-        message = f"methods must be a list such as [{methods!r}], not a text"
-        raise TypeError(message)
-    wanted = []
-    for method in methods:
-        if not isinstance(method, str):
-            message = f"methods must be texts such as 'GET', not {method!r}"
-            raise TypeError(message)
-        wanted.append(method.upper())
-    if not wanted:
-        message = "methods is empty: name at least one of " + ", ".join(METHODS)
-        raise ValueError(message)
-    for method in wanted:
-        if method not in METHODS:
-            message = f"Orthanc hands no {method} requests to plugins, only {', '.join(METHODS)}"
-            raise ValueError(message)
-    return wanted
 
 
 def _make_async_dispatcher(route: Route) -> Any:

@@ -146,3 +146,35 @@ def test_on_stored_instance(server: Orthanc, study: dict[str, Any]) -> None:
         got = sorted(event[1:] for event in study["seen"] if event[0] == name)
         assert got == sorted([True, identifier] for identifier in study["instance"])
     server.wait_log(r"script\.fails \(@on_deleted_study\), DELETED of STUDY \S+ raised")
+
+
+def test_coroutine_that_nobody_awaits(orthanc_server: OrthancFactory, dicom_file: Path) -> None:
+    """A `def` around an `async def`: hooks await it, event handlers are named in an error."""
+    server = orthanc_server(
+        """
+        import orthanc
+        from orthanc_async import on_new_instance, on_startup
+
+        async def ran(*arguments):
+            print("it ran", *arguments)
+
+        @on_startup
+        def start():
+            return ran("at the start")
+
+        @on_new_instance
+        def changed(instance):
+            return ran("for a change")
+
+        @orthanc.RegisterOnStoredInstanceCallback
+        def stored(dicom, instance):
+            return ran("for an instance")
+        """,
+        errors=("returned a coroutine",),
+    )
+    server.wait_log("it ran at the start")
+    assert server.http.post("/instances", dicom_file.read_bytes()).status == 200
+    server.wait_log(r"script\.changed \(@on_new_instance\) is a `def` that returned a coroutine")
+    server.wait_log(r"script\.stored.* is a `def` that returned a coroutine")
+    assert "it ran for" not in server.log_text()
+    assert "never awaited" not in server.log_text()

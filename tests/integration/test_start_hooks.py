@@ -216,6 +216,10 @@ def test_debug_and_watchdog(orthanc_server: OrthancFactory) -> None:
         async def raises(output, uri, **request):
             raise ValueError("the details")
 
+        @rest.get("/decorated")
+        async def decorated(request):
+            raise ValueError("the same")
+
         orthanc.RegisterRestCallback("/raises", raises)
 
         @rest.get("/slow")
@@ -230,12 +234,13 @@ def test_debug_and_watchdog(orthanc_server: OrthancFactory) -> None:
             return "ok"
         """,
         config={"Python": {"Debug": True, "HandlerTimeout": 1}},
-        errors=("raises.*raised",),
+        errors=("raises.*raised", "decorated.*failed"),
         verbose=True,
     )
     assert server.http.get("/debug").json() == {"debug": True}
     server.wait_log("my: a debug line")
     assert "ValueError: the details" in server.http.get("/raises").json()["Message"]
+    assert "ValueError: the same" in server.http.get("/decorated").json()["Message"]
     assert server.http.get("/plain").status == 200
     server.wait_log(r"W.*script\.plain.*GET /plain runs for .*cannot be stopped")
     assert server.http.get("/slow").status in (200, 500)

@@ -43,6 +43,26 @@ def test_only_an_object_is_a_configuration(tmp_path: Path, text: str) -> None:
         _orthanc_json.read(file)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"HttpPort": "8042"}',
+        '{"DicomPort": 70000}',
+        '{"HttpPort": null}',
+        '{"HttpPort": true}',
+        '{"Plugins": "/a.so"}',
+        '{"Plugins": [1]}',
+    ],
+)
+def test_what_the_commands_use_has_the_right_type(tmp_path: Path, text: str) -> None:
+    """Ports and lists of paths of another type are errors that name file and key."""
+    file = tmp_path / "orthanc.json"
+    file.write_text(text, "utf-8")
+    (key,) = json.loads(text)
+    with pytest.raises(_orthanc_json.ConfigError, match=rf'orthanc\.json: "{key}" must be'):
+        _orthanc_json.read(file)
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """A file that is not there gives an error with its path."""
     with pytest.raises(_orthanc_json.ConfigError, match=r"cannot read .*none\.json"):

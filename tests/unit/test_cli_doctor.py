@@ -138,14 +138,6 @@ def test_port_taken() -> None:
     assert str(os.getpid()) in line
 
 
-def test_port_of_the_wrong_type() -> None:
-    """A port that is no number is an error that names the key."""
-    (line,) = only(
-        _checks.check_ports({"HttpPort": "8042", "DicomServerEnabled": False}), Level.ERROR
-    )
-    assert '"HttpPort"' in line
-
-
 OTHER = _access.User("other", 54321, frozenset({54321}))
 
 

@@ -47,6 +47,7 @@ def test_a_script_is_made_absolute(script: Path, monkeypatch: pytest.MonkeyPatch
         ("missing.py", "does not exist"),
         ("script.txt", "does not end in .py"),
         ("orthanc.py", "rename it"),
+        ("orthanc_async.py", "rename it"),
         ("folder.py", "is a folder"),
     ],
 )
@@ -65,6 +66,32 @@ def test_two_scripts_of_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(click.UsageError, match=r"a/x\.py and .*b/x\.py"):
         refuse_same_names([first, second])
     refuse_same_names([first, tmp_path / "b" / "y.py"])
+    with pytest.raises(click.UsageError, match="named twice"):
+        refuse_same_names([first, tmp_path / "a" / "x.py"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "config", "reason"),
+    [
+        (["--http-port", "18500", "--dicom-port", "18500"], "{}", "both the HTTP and the DICOM"),
+        (
+            ["--http-port", "0", "--dicom-port", "0", "--storage", "/proc/nowhere"],
+            "{}",
+            "/proc/nowhere cannot be made",
+        ),
+        ([], '{"HttpServerEnabled": false}', '"HttpServerEnabled" to false'),
+        ([], '{"HttpPort": "8042"}', '"HttpPort" must be a number'),
+    ],
+)
+def test_run_says_what_is_wrong(
+    script: Path, arguments: list[str], config: str, reason: str
+) -> None:
+    """What Orthanc would say late, or of something else, is said before it is started."""
+    file = script.with_name("orthanc.json")
+    file.write_text(config, "utf-8")
+    answer = CliRunner().invoke(main, ["run", str(script), "--config", str(file), *arguments])
+    assert answer.exit_code in (Exit.USAGE, Exit.NOT_STARTED)
+    assert reason in answer.output
 
 
 def test_no_script_is_a_wrong_command_line() -> None:

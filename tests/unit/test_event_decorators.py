@@ -10,6 +10,8 @@ import orthanc_async as oa
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from unit.conftest import Server
 
 _TYPES = orthanc.ChangeType
@@ -129,4 +131,10 @@ def test_bad_declarations(server: Server) -> None:
         oa.on_stable_study(lambda _a, _b: None)  # type: ignore[arg-type, misc]
     with pytest.raises(TypeError, match="dicom, instance_id"):
         oa.on_stored_instance(lambda _: None)  # type: ignore[type-var]
+
+    async def yields(_change: oa.Change) -> AsyncIterator[int]:
+        yield 1
+
+    with pytest.raises(TypeError, match=r"yields at .* has a `yield`"):
+        oa.on_change(yields)
     assert server.changes == server.stored == []

@@ -245,6 +245,14 @@ def test_background_refuses() -> None:
     with pytest.raises(TypeError, match="not int"):
         background(3)  # type: ignore[arg-type]
 
+    def generator() -> Iterator[int]:
+        yield 1
+
+    with pytest.raises(TypeError, match="not generator"):
+        background(generator())  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="has a `yield`"):
+        on_startup(generator)
+
     @on_shutdown
     async def late() -> None:
         with pytest.raises(RuntimeError, match="stopping"):
@@ -312,7 +320,7 @@ def test_every_does_not_overlap() -> None:
     assert most == 1
 
 
-@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), 10**400])
 def test_every_refuses_values(seconds: float) -> None:
     """An interval that is not positive and finite is refused."""
     with pytest.raises(ValueError, match="above 0"):

@@ -23,6 +23,7 @@ from orthanc_async import rest
         ({"media_type": "text/html\n"}, "not allowed there"),
         ({"cookies": {"a": "b; Path=/"}}, "not allowed there"),
         ({"cookies": {"a b": "c"}}, "no name for a cookie"),
+        ({"headers": {"X": "\ud800"}}, "the header X holds a character"),
     ],
 )
 def test_bad_response(arguments: dict[str, Any], text: str) -> None:
@@ -37,6 +38,19 @@ def test_bad_types() -> None:
         rest.Response(status="200")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="must be text"):
         rest.Response(headers={"X": 1})  # type: ignore[dict-item]
+    with pytest.raises(TypeError, match="headers must be a dict"):
+        rest.Response(headers=[("X", "1")])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="the media type must be text"):
+        rest.Response(media_type=5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="the cookie a must be text"):
+        rest.Response(cookies={"a": 5})  # type: ignore[dict-item]
+    with pytest.raises(TypeError, match="name of a cookie must be text"):
+        rest.Response(cookies={5: "a"})  # type: ignore[dict-item]
+    with pytest.raises(TypeError, match="max_age must be a whole number"):
+        rest.Cookie("a", max_age="60")  # type: ignore[arg-type]
+    for items in (5, "whole", b"whole"):
+        with pytest.raises(TypeError, match="needs a list or an iterator"):
+            rest.Multipart(items)  # type: ignore[arg-type]
 
 
 def test_error_is_an_error() -> None:

@@ -90,6 +90,7 @@ _LOOP.append(_LOOP)
         ({(1, 2): 3}, "tuple"),
         (_LOOP, "Circular"),
         (True, "builtins.bool"),
+        (rest.HTTPError(404), "`raise` it instead"),
         ((1, 2), "builtins.tuple"),
         ("\ud800", "surrogates"),
     ],
@@ -103,6 +104,45 @@ def test_unsendable(
     assert text in fields["Message"]
     assert "_answer.<locals>.handler (GET /x)" in fields["Message"]
     assert fields["Message"] in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [
+        ("headers", {"X": "a\r\nSet-Cookie: b"}),
+        ("headers", {"X": 5}),
+        ("cookies", {"a": "b\r\nX: c"}),
+        ("media_type", "text/plain\nX: c"),
+        ("media_type", 5),
+        ("status", "200"),
+        ("status", 999),
+        ("status", 204),
+    ],
+)
+def test_response_changed_after_its_check(server: Server, attribute: str, value: object) -> None:
+    """What a handler sets later is checked too, and nothing of it is sent."""
+    response = rest.Response("x", cookies={"c": "d"})
+    setattr(response, attribute, value)
+    output = _answer(server, response)
+    status, fields = output.error()
+    assert status == 500
+    assert "rest.Response: " in fields["Message"]
+    assert output.calls[:-1] == [("header", "Content-Type", "application/json")]
+
+
+def test_coroutine_as_an_answer(server: Server) -> None:
+    """A forgotten `await` is named as that."""
+
+    async def forgotten() -> None: ...
+
+    assert "write `return await …`" in _answer(server, forgotten()).error()[1]["Message"]
+
+
+def test_uncaught_with_debug(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the setting Debug the client gets the exception's text."""
+    monkeypatch.setattr(rest, "_debug", True)
+    _, fields = _raise(server, ValueError("the details")).error()
+    assert fields["Message"].endswith("raised ValueError: the details")
 
 
 def test_http_error(server: Server) -> None:
@@ -210,7 +250,9 @@ def test_bad_methods(server: Server, methods: list[str]) -> None:
 def test_methods_as_text() -> None:
     """A text instead of a list of methods is refused."""
     with pytest.raises(TypeError, match="must be a list"):
-        rest.route("/x", methods="GET")(lambda _: None)
+        rest.route("/x", methods="GET")
+    with pytest.raises(TypeError, match="must be a list"):
+        rest.route("/x", methods=5)  # type: ignore[arg-type]
 
 
 def test_declared_twice(server: Server) -> None:
