@@ -55,7 +55,6 @@ public:
     std::atomic<std::size_t> async_changes{0};
     std::atomic<std::size_t> plain_stored{0};
     std::atomic<std::size_t> async_stored{0};
-    std::atomic<bool> stored_natively{false}; // Orthanc calls us for stored instances
 
     // True until OrthancPluginInitialize returns: registering with Orthanc is safe then.
     std::atomic<bool> loading{true};

@@ -64,8 +64,7 @@ OrthancPluginErrorCode handle(std::size_t route, OrthancPluginRestOutput* output
                                                              : "Orthanc is stopping");
     }
     auto registry = Registry::current();
-    const auto pool = runtime.handlers();
-    if (!registry || !pool || route >= registry->rest_count) {
+    if (!registry || route >= registry->rest_count) {
         return refuse(context, output, uri, request, "Orthanc is stopping");
     }
     const auto call = std::make_shared<RestCall>(std::move(registry), route, uri, request);
@@ -78,8 +77,12 @@ OrthancPluginErrorCode handle(std::size_t route, OrthancPluginRestOutput* output
         return refuse(context, output, uri, request, "Orthanc is stopping");
     }
     std::unique_ptr<runtime::Message> message = std::make_unique<RestMessage>(call);
-    const bool accepted =
-        call->is_async() ? runtime.mailbox.post(std::move(message)) : pool->submit(message);
+    bool accepted = false;
+    if (call->is_async()) {
+        accepted = runtime.mailbox.post(std::move(message));
+    } else if (const auto pool = runtime.handlers()) {
+        accepted = pool->submit(message);
+    }
     if (!accepted) {
         call->leave();
         return refuse(context, output, uri, request, "Orthanc is stopping");

@@ -1,5 +1,6 @@
 #include "stored.hpp"
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <utility>
@@ -98,6 +99,9 @@ void call_plain(const Registry& registry, const OrthancPluginDicomInstance* inst
     }
 }
 
+// Whether this session has, or had, handlers. Read on Orthanc's threads, also after the stop.
+std::atomic<bool> anybody_listens{false};
+
 OrthancPluginErrorCode on_stored(const OrthancPluginDicomInstance* instance,
                                  const char* id) noexcept {
     const sdk::InsideCallback inside;
@@ -105,6 +109,9 @@ OrthancPluginErrorCode on_stored(const OrthancPluginDicomInstance* instance,
     try {
         const auto registry = Registry::current();
         auto& runtime = runtime::Runtime::get();
+        if (!anybody_listens) {
+            return OrthancPluginErrorCode_Success;
+        }
         if (!registry || runtime.gate.state() == runtime::Gate::State::Closed) {
             server.log_warning(("instance " + std::string(id) +
                                 " was stored while Orthanc stops: no handler has seen it")
@@ -140,14 +147,16 @@ void register_on_stored(py::object callable) {
     const bool is_async = handler->is_async;
     registry->stored.push_back(std::move(handler));
     ++(is_async ? registry->async_stored : registry->plain_stored);
-    if (!registry->stored_natively.exchange(true)) {
-        const sdk::CallScope scope(name, name, sdk::Kind::Pure);
-        const py::gil_scoped_release release;
-        OrthancPluginRegisterOnStoredInstanceCallback(scope.context(), on_stored);
-    }
+    anybody_listens = true;
 }
 
 } // namespace
+
+void watch_stored(OrthancPluginContext* context) {
+    const auto registry = Registry::current();
+    anybody_listens = registry && registry->async_stored + registry->plain_stored > 0;
+    OrthancPluginRegisterOnStoredInstanceCallback(context, on_stored);
+}
 
 void add_stored(py::module_& module) {
     module.def("RegisterOnStoredInstanceCallback", &register_on_stored, py::arg(), py::pos_only());

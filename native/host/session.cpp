@@ -6,6 +6,7 @@
 #include "../callbacks/changes.hpp"
 #include "../callbacks/registry.hpp"
 #include "../callbacks/rest_call.hpp"
+#include "../callbacks/stored.hpp"
 #include "../runtime/runtime.hpp"
 #include "../sdk/server.hpp"
 #include "module.hpp"
@@ -18,6 +19,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 using runtime::Gate;
+using runtime::Runtime;
 using namespace std::chrono_literals;
 
 Clock::duration seconds(double count) {
@@ -109,6 +111,7 @@ bool Session::start(OrthancPluginContext* context) {
     orthanc_version_ = parse_version(context->orthancVersion);
     active_ = false;
     stopped_ = false;
+    stuck_ = false;
     try {
         read_configuration(context);
         if (settings_.scripts.empty()) {
@@ -145,6 +148,7 @@ bool Session::start(OrthancPluginContext* context) {
         failure = *readiness_;
     }
     if (failure.empty()) {
+        callbacks::watch_stored(context);
         callbacks::watch_changes(context, [this] { stop(); });
         return true;
     }
@@ -258,6 +262,14 @@ void Session::end_threads(Clock::time_point deadline) {
         runtime.mailbox.post(std::move(message)); // destroyed by the owner thread
     }
     runtime.drop_threads();
+    // What came back after the loop had ended may hold an instance of Orthanc's that one of its
+    // threads waits for: the owner thread lets go of it now, not at the next start.
+    try {
+        runtime.owner.begin({}, [] { Runtime::get().mailbox.close(); });
+        runtime.owner.wait_ended(std::max(deadline, Clock::now() + 100ms));
+    } catch (const std::exception&) {
+        stuck_ = true; // it is inside a handler that never ends
+    }
 }
 
 void Session::stop() {
@@ -285,7 +297,7 @@ void Session::finalize() {
         stopped_ = true;
         end_python(Clock::now() + seconds(settings_.shutdown_timeout), settings_.shutdown_timeout);
     }
-    if (!runtime::Runtime::get().owner.park(Clock::now() + 2s)) {
+    if (!runtime::Runtime::get().owner.park(Clock::now() + (stuck_ ? 300ms : 2000ms))) {
         server.log_warning("Python code still runs while Orthanc ends");
     }
 }

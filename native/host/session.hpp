@@ -53,6 +53,7 @@ private:
     std::optional<std::string> first_executable_; // the interpreter cannot change it afterwards
     bool active_ = false;                         // scripts are given and Python has been started
     bool stopped_ = false;
+    bool stuck_ = false; // the owner thread never came back from the session
 
     // Orthanc's own signal handlers, kept while scripts are imported. Thread: owner.
     std::optional<runtime::SignalKeeper> signals_;

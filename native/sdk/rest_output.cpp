@@ -232,7 +232,7 @@ PyObject* waited(PyObject* self, PyObject* const* values, Py_ssize_t count) noex
         OutputTarget& target = *target_of(self);
         Op op;
         parse(op, values, count);
-        const CallScope scope(Op::name, Op::awaitable, Kind::Blocking);
+        const CallScope scope(Op::label, Op::awaitable_label, Kind::Blocking);
         std::promise<OrthancPluginErrorCode> done;
         auto future = done.get_future();
         hand_over(target, std::make_unique<WaitedOutput<Op>>(op, std::move(done)), Op::name);
