@@ -136,6 +136,8 @@ void add_changes(py::module_& module) {
         py::list handlers;
         if (const auto registry = Registry::current()) {
             // By index: what is made here may collect garbage, whose end may register more.
+            // By index: a finaliser that runs meanwhile may register, and move the table.
+            // NOLINTNEXTLINE(modernize-loop-convert)
             for (std::size_t i = 0; i < registry->changes.size(); ++i) {
                 const Handler& handler = *registry->changes[i];
                 if (handler.is_async) {

@@ -32,6 +32,8 @@ public:
         try {
             py::list handlers;
             // By index: what is made here may collect garbage, whose end may register more.
+            // By index: a finaliser that runs meanwhile may register, and move the table.
+            // NOLINTNEXTLINE(modernize-loop-convert)
             for (std::size_t i = 0; i < registry->stored.size(); ++i) {
                 const Handler& handler = *registry->stored[i];
                 if (handler.is_async) {

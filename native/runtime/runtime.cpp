@@ -1,7 +1,5 @@
 #include "runtime.hpp"
 
-namespace py = pybind11;
-
 namespace orthanc_async::runtime {
 
 namespace {

@@ -67,9 +67,9 @@ void PendingCall::deliver() {
     bool failed = false;
     py::object value = outcome(failed);
     if (failed) {
-        awaiter_.fail(std::move(value));
+        awaiter_.fail(value);
     } else {
-        awaiter_.resolve(std::move(value));
+        awaiter_.resolve(value);
     }
 }
 
