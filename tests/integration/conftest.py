@@ -144,6 +144,8 @@ class Orthanc(OrthancServer):
     ) -> Any:
         """GET a path again and again until its JSON is as wanted; return that.
 
+        A 503 is asked again too: it is the answer in the moment when a route is registered.
+
         Args:
             path: of the REST API or of a script's route.
             done: tells whether the JSON is as wanted.
@@ -152,9 +154,8 @@ class Orthanc(OrthancServer):
         deadline = time.monotonic() + timeout
         while True:
             answer = self.http.get(path)
-            assert answer.status == 200, answer.text
-            value = answer.json()
-            if done(value):
+            assert answer.status in {200, 503}, answer.text
+            if answer.status == 200 and done(value := answer.json()):
                 return value
             if time.monotonic() > deadline:
                 pytest.fail(f"GET {path} does not give what is wanted: {answer.text[:2000]}")
