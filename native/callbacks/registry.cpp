@@ -32,11 +32,18 @@ std::shared_ptr<Registry> Registry::create(const py::module_& dispatch) {
 }
 
 Registry::Registry(const py::module_& dispatch)
-    : host{dispatch.attr("serve"),        dispatch.attr("report"), dispatch.attr("change"),
-           dispatch.attr("plain_change"), dispatch.attr("stored"), dispatch.attr("plain_stored")},
+    : host{dispatch.attr("serve"),  dispatch.attr("report"),
+           dispatch.attr("change"), dispatch.attr("plain_change"),
+           dispatch.attr("stored"), dispatch.attr("plain_stored"),
+           dispatch.attr("ask"),    dispatch.attr("plain_answer"),
+           dispatch.attr("raised"), dispatch.attr("timed_out"),
+           dispatch.attr("place")},
       is_async_(dispatch.attr("is_async")) {
-    // Orthanc's threads look routes up without the GIL: the table never moves.
+    // Orthanc's threads look handlers up without the GIL: the tables never move.
     rest.reserve(most_routes);
+    for (FamilyHandlers& family : families_) {
+        family.handlers.reserve(most_handlers);
+    }
 }
 
 std::shared_ptr<Registry> Registry::current() {
@@ -65,7 +72,17 @@ Handler Registry::make_handler(py::object callable, const std::string& what) con
         name += " (" + what + ")";
     }
     const bool wants_query = py::hasattr(callable, "__orthanc_query__");
-    return {std::move(callable), is_async, wants_query, std::move(name)};
+    Handler handler;
+    handler.place = py::str(host.place(callable));
+    const py::object timeout = py::getattr(callable, "__orthanc_timeout__", py::none());
+    if (!timeout.is_none()) {
+        handler.timeout = std::chrono::duration<double>(timeout.cast<double>());
+    }
+    handler.callable = std::move(callable);
+    handler.is_async = is_async;
+    handler.wants_query = wants_query;
+    handler.name = std::move(name);
+    return handler;
 }
 
 } // namespace orthanc_async::callbacks

@@ -3,21 +3,36 @@
 
 #include <pybind11/pybind11.h>
 
+#include <array>
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
+
+#include "family.hpp"
 
 namespace orthanc_async::callbacks {
 
 // Orthanc hands no pointer of ours to a REST callback, so each route has a function of its own.
 constexpr std::size_t most_routes = 1024;
+// Of one family, so that the table never moves.
+constexpr std::size_t most_handlers = 256;
 
 struct Handler {
     pybind11::object callable;
     bool is_async = false;
     bool wants_query = false; // repeated query arguments too, in the field "_query"
     std::string name;         // "module.function (GET /x)", for messages
+    std::string place;        // "file:line"
+    int form = 0;             // which of a family's signatures it has
+    std::chrono::duration<double> timeout{30}; // how long an Orthanc thread waits for it
+};
+
+struct FamilyHandlers {
+    std::vector<std::unique_ptr<Handler>> handlers;
+    std::atomic<std::size_t> count{0}; // read by Orthanc's threads without the GIL
+    bool hooked = false;               // Orthanc knows of the family. GIL: held
 };
 
 // The Python half of the plugin, looked up once. Owner: the registry.
@@ -28,6 +43,11 @@ struct HostFunctions {
     pybind11::object plain_change; // (callable, name, type, level, id): call one plain handler
     pybind11::object stored;       // (handlers, dicom, id): start the async handlers
     pybind11::object plain_stored; // (callable, name, dicom, id): call one plain handler
+    pybind11::object ask;          // coroutine function(pending, coroutine): an async answer
+    pybind11::object plain_answer; // (pending, callable, arguments, keywords): a plain one
+    pybind11::object raised;       // (pending, exception): log it
+    pybind11::object timed_out;    // (pending): log it, cancel the task
+    pybind11::object place;        // (callable) -> "file:line"
 };
 
 // Created and destroyed on the owner thread. Handlers are added under the GIL and never removed
@@ -48,6 +68,7 @@ public:
     std::vector<std::unique_ptr<Handler>> rest; // by route index
     std::vector<std::unique_ptr<Handler>> changes;
     std::vector<std::unique_ptr<Handler>> stored;
+    FamilyHandlers& family(Family family) { return families_[static_cast<std::size_t>(family)]; }
 
     // Read by Orthanc's threads without the GIL.
     std::atomic<std::size_t> rest_count{0};
@@ -56,6 +77,9 @@ public:
     std::atomic<std::size_t> plain_stored{0};
     std::atomic<std::size_t> async_stored{0};
 
+    // What a filter decides that fails: false refuses. Set before scripts are loaded.
+    bool accept_on_filter_error = false;
+
     // True until OrthancPluginInitialize returns: registering with Orthanc is safe then.
     std::atomic<bool> loading{true};
 
@@ -63,6 +87,7 @@ private:
     explicit Registry(const pybind11::module_& dispatch);
 
     pybind11::object is_async_;
+    std::array<FamilyHandlers, static_cast<std::size_t>(Family::Count)> families_;
 };
 
 } // namespace orthanc_async::callbacks

@@ -63,27 +63,11 @@ private:
     PyGILState_STATE state_;
 };
 
-// The borrowed instance ends with the call, whatever happens. Thread: Orthanc's. GIL: not held.
-class Loan {
-public:
-    Loan(const OrthancPluginDicomInstance* instance, const char* id)
-        : borrowed_(
-              std::make_shared<sdk::BorrowedInstance>(instance, "instance " + std::string(id))) {}
-    ~Loan() { borrowed_->end(); }
-    Loan(const Loan&) = delete;
-    Loan& operator=(const Loan&) = delete;
-
-    const std::shared_ptr<sdk::BorrowedInstance>& get() const { return borrowed_; }
-
-private:
-    std::shared_ptr<sdk::BorrowedInstance> borrowed_;
-};
-
 // Thread: Orthanc's own, which may hold core locks that are recursive for this thread only: a
 // plain handler that stores again relies on running right here. GIL: taken and given back.
 void call_plain(const Registry& registry, const OrthancPluginDicomInstance* instance,
                 const char* id) {
-    const Loan loan(instance, id);
+    const sdk::Loan<sdk::BorrowedInstance> loan(instance, "instance " + std::string(id));
     const Attached attached;
     try {
         const py::object dicom = sdk::make_borrowed_instance(loan.get());

@@ -4,6 +4,8 @@
 #include <pybind11/stl.h>
 
 #include "../callbacks/changes.hpp"
+#include "../callbacks/http_filter.hpp"
+#include "../callbacks/question.hpp"
 #include "../callbacks/rest.hpp"
 #include "../callbacks/stored.hpp"
 #include "../runtime/runtime.hpp"
@@ -96,6 +98,8 @@ void fill(py::module_& module) {
     callbacks::add_rest(module);
     callbacks::add_changes(module);
     callbacks::add_stored(module);
+    callbacks::add_questions(module);
+    callbacks::add_http_filter(module);
 
     module.def("_settings", &settings);
     module.def("_attach_loop", &attach_loop);

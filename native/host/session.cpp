@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "../callbacks/changes.hpp"
+#include "../callbacks/question.hpp"
 #include "../callbacks/registry.hpp"
 #include "../callbacks/rest_call.hpp"
 #include "../callbacks/stored.hpp"
@@ -190,8 +191,10 @@ void Session::run_python() {
         }
         runtime.start_threads(settings_.sdk_threads);
         runtime.mailbox.open();
-        callbacks::Registry::set_current(
-            callbacks::Registry::create(py::module_::import("orthanc_async._host.dispatch")));
+        auto registry =
+            callbacks::Registry::create(py::module_::import("orthanc_async._host.dispatch"));
+        registry->accept_on_filter_error = settings_.on_filter_error == "accept";
+        callbacks::Registry::set_current(std::move(registry));
         py::module_::import("orthanc_async._host.main").attr("run")();
     } catch (py::error_already_set& error) {
         failure = error.what();
@@ -203,6 +206,7 @@ void Session::run_python() {
     for (const auto& call : callbacks::RestCall::live()) {
         call->abandon();
     }
+    callbacks::abandon_questions();
     callbacks::Registry::set_current(nullptr);
     runtime.loop.reset();
     runtime.mailbox.close();
@@ -238,6 +242,7 @@ void Session::end_python(Clock::time_point deadline, double seconds) {
                 .c_str());
         call->abandon();
     }
+    callbacks::abandon_questions();
     end_threads(deadline);
 }
 

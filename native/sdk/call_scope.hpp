@@ -4,6 +4,7 @@
 #include <orthanc/OrthancCPlugin.h>
 #include <pybind11/pybind11.h>
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -76,6 +77,21 @@ private:
 
 // Hands the operation to the executor. Throws RuntimeError as CallScope does. GIL: held.
 void submit(const char* function, std::unique_ptr<runtime::Operation> operation);
+
+// Some callbacks are made under a lock of Orthanc's core, and the handler's own call for the same
+// lock would wait for the handler itself. The callbacks tell here how many such handlers run now,
+// and have each call looked at meanwhile. GIL: held; throws RuntimeError.
+using HangCheck = void (*)(const std::string& call);
+inline std::atomic<int> handlers_under_locks{0};
+inline std::atomic<HangCheck> hang_check{nullptr};
+
+template <class Op> void refuse_hanging(const Op& op) {
+    if (handlers_under_locks.load(std::memory_order_relaxed) > 0 && Op::kind == Kind::Blocking) {
+        if (const HangCheck check = hang_check) {
+            check(op.describe());
+        }
+    }
+}
 
 // Raises orthanc.OrthancException(code, text); text: "RestApiGet('/x'): Unknown resource (17)".
 // `call` is what Operation::describe gives. Before ORTHANC_STARTED a code that means "no database

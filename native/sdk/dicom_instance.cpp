@@ -11,27 +11,6 @@
 
 namespace orthanc_async::sdk {
 
-const OrthancPluginDicomInstance* BorrowedInstance::pin() {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (instance_ != nullptr) {
-        ++pins_;
-    }
-    return instance_;
-}
-
-void BorrowedInstance::unpin() {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (--pins_ == 0) {
-        unpinned_.notify_all();
-    }
-}
-
-void BorrowedInstance::end() {
-    std::unique_lock<std::mutex> lock(mutex_);
-    instance_ = nullptr;
-    unpinned_.wait(lock, [&] { return pins_ == 0; });
-}
-
 namespace {
 
 // The metadata that Orthanc itself sets. The SDK can ask for a name, but not list the names.
@@ -89,11 +68,7 @@ public:
             if (instance_ == nullptr) {
                 const std::string what = borrowed_->what();
                 borrowed_.reset();
-                throw std::runtime_error("orthanc.DicomInstance." + std::string(function) +
-                                         "() was called after the call it belongs to has ended (" +
-                                         what +
-                                         "): read what is needed before the handler "
-                                         "returns, or make the handler `async def`");
+                throw_call_has_ended("DicomInstance." + std::string(function), what);
             }
         } else {
             const Owned& owned = std::get<Owned>(source);

@@ -4,39 +4,24 @@
 #include <orthanc/OrthancCPlugin.h>
 #include <pybind11/pybind11.h>
 
-#include <condition_variable>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <string>
 
+#include "borrowed.hpp"
+
 namespace orthanc_async::sdk {
 
-// Orthanc's own object, valid while a callback of a plain handler runs. Each SDK call inside it is
-// counted, and end() waits for them: the object must not vanish under another thread's feet.
-class BorrowedInstance {
+// Valid while a callback of a plain handler runs.
+class BorrowedInstance : public Borrowed<const OrthancPluginDicomInstance> {
 public:
-    BorrowedInstance(const OrthancPluginDicomInstance* instance, std::string what)
-        : instance_(instance), what_(std::move(what)) {}
-
-    // Null once the call has ended. Thread: any. GIL: any (a leaf lock).
-    const OrthancPluginDicomInstance* pin();
-    void unpin();
-
-    // Thread: Orthanc's. GIL: not held.
-    void end();
-
-    const std::string& what() const { return what_; }
+    using Borrowed::Borrowed;
 
     // See Turn in dicom_instance.cpp.
     std::recursive_mutex& reading() { return reading_; }
 
 private:
-    std::mutex mutex_;
-    std::condition_variable unpinned_;
-    const OrthancPluginDicomInstance* instance_;
-    std::size_t pins_ = 0;
-    const std::string what_;
     std::recursive_mutex reading_;
 };
 

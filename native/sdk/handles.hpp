@@ -1,23 +1,30 @@
-// SDK objects that Python owns: an image, the list of peers, …
+// SDK objects as Python objects: owned (an image, the list of peers, …), or borrowed for one call
+// of Orthanc's (a query, a list of answers, …).
 #pragma once
 
 #include <orthanc/OrthancCPlugin.h>
 #include <pybind11/pybind11.h>
 
+#include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "arguments.hpp"
+#include "borrowed.hpp"
 #include "call_scope.hpp"
 
 namespace orthanc_async::sdk {
 
 namespace py = pybind11;
 
-// For each class the generator specialises: `name` ("Image"), `free` (the SDK's function).
+// For each class the generator specialises: `name` ("Image"), `free` (the SDK's function; nothing
+// for a class whose objects are always borrowed).
 template <class T> struct HandleTraits;
 
 template <class T> struct HandleObject {
-    PyObject_HEAD T* pointer; // owned, freed with the object
+    PyObject_HEAD T* pointer;           // owned, freed with the object; null when borrowed
+    std::shared_ptr<Borrowed<T>>* loan; // null when owned
 };
 
 // The Python class of a handle. Set once while the module is filled and kept until the process
@@ -54,12 +61,54 @@ template <class T> py::object adopt_handle(T* pointer) {
     return py::reinterpret_steal<py::object>(object);
 }
 
+// Makes a Python object for what Orthanc lends. GIL: held.
+template <class T> py::object lend_handle(std::shared_ptr<Borrowed<T>> borrowed) {
+    PyTypeObject* const type = handle_type<T>;
+    PyObject* const object = type->tp_alloc(type, 0);
+    if (object == nullptr) {
+        throw py::error_already_set();
+    }
+    auto owner = py::reinterpret_steal<py::object>(object);
+    reinterpret_cast<HandleObject<T>*>(object)->loan =
+        new std::shared_ptr<Borrowed<T>>(std::move(borrowed)); // NOLINT: deallocate_handle
+    return owner;
+}
+
 // DicomInstance has borrowed objects too, so its class is written by hand (dicom_instance.cpp).
 template <> py::object adopt_handle(OrthancPluginDicomInstance* pointer);
 
-template <class T> T* handle_pointer(PyObject* object) {
-    return reinterpret_cast<HandleObject<T>*>(object)->pointer;
-}
+// The SDK object behind a Python object, kept usable: an owned one stays alive, the call of a
+// borrowed one does not end. All members: GIL held.
+template <class T> class HandlePin {
+public:
+    // Throws RuntimeError when the call of a borrowed object has ended.
+    HandlePin(PyObject* object, const char* function)
+        : owner_(py::reinterpret_borrow<py::object>(object)) {
+        auto* const handle = reinterpret_cast<HandleObject<T>*>(object);
+        pointer_ = handle->pointer;
+        if (handle->loan != nullptr) {
+            pointer_ = (*handle->loan)->pin();
+            if (pointer_ == nullptr) {
+                throw_call_has_ended(function, (*handle->loan)->what());
+            }
+            borrowed_ = *handle->loan;
+        }
+    }
+    ~HandlePin() {
+        if (borrowed_) {
+            borrowed_->unpin();
+        }
+    }
+    HandlePin(const HandlePin&) = delete;
+    HandlePin& operator=(const HandlePin&) = delete;
+
+    T* get() const { return pointer_; } // GIL: any
+
+private:
+    py::object owner_;
+    std::shared_ptr<Borrowed<T>> borrowed_;
+    T* pointer_ = nullptr;
+};
 
 template <class T> void deallocate_handle(PyObject* object) {
     // The object may die while an exception is on its way: keep it.
@@ -68,7 +117,9 @@ template <class T> void deallocate_handle(PyObject* object) {
     PyObject* traceback = nullptr;
     PyErr_Fetch(&type, &value, &traceback);
     PyTypeObject* const object_type = Py_TYPE(object);
-    release_handle(handle_pointer<T>(object));
+    auto* const handle = reinterpret_cast<HandleObject<T>*>(object);
+    release_handle(handle->pointer);
+    delete handle->loan; // NOLINT: owned by the object
     object_type->tp_free(object);
     Py_DECREF(object_type); // a heap type is owned by its objects
     PyErr_Restore(type, value, traceback);
@@ -102,17 +153,15 @@ public:
         if (PyObject_TypeCheck(argument.value, handle_type<T>) == 0) {
             argument.wrong_type(HandleTraits<T>::name);
         }
-        owner_ = py::reinterpret_borrow<py::object>(argument.value);
-        pointer_ = handle_pointer<T>(argument.value);
+        pin_.emplace(argument.value, argument.function);
     }
-    T* get() const { return pointer_; }
+    T* get() const { return pin_ ? pin_->get() : nullptr; }
     void describe(std::string& text) const {
-        text += pointer_ == nullptr ? "None" : std::string("<") + HandleTraits<T>::name + ">";
+        text += pin_ ? std::string("<") + HandleTraits<T>::name + ">" : "None";
     }
 
-protected:
-    py::object owner_;
-    T* pointer_ = nullptr;
+private:
+    std::optional<HandlePin<T>> pin_;
 };
 
 template <class T> class OptionalHandleArgument : public HandleArgument<T> {

@@ -58,6 +58,7 @@ template <class Op> void parse(Op& op, PyObject* const* values, Py_ssize_t count
 // around the call.
 template <class Op, class... Self> py::object run_blocking(Op& op, Self... self) {
     auto code = OrthancPluginErrorCode_Success;
+    refuse_hanging(op);
     const CallScope scope(Op::label, Op::awaitable_label, Op::kind);
     {
         const WithoutGil without;
@@ -83,7 +84,8 @@ PyObject* method_blocking(PyObject* self, PyObject* const* values, Py_ssize_t co
     return guarded([&] {
         Op op;
         parse(op, values, count);
-        return run_blocking(op, handle_pointer<T>(self));
+        const HandlePin<T> pin(self, Op::label);
+        return run_blocking(op, pin.get());
     });
 }
 
@@ -137,15 +139,14 @@ private:
 
 template <class Op, class T> class AwaitableMethodCall final : public PendingCall {
 public:
-    explicit AwaitableMethodCall(PyObject* self)
-        : owner_(py::reinterpret_borrow<py::object>(self)), self_(handle_pointer<T>(self)) {}
+    explicit AwaitableMethodCall(PyObject* self) : pin_(self, Op::awaitable_label) {}
     Op op;
 
     void run() noexcept override {
         const WorkerScope scope;
         stopped_ = scope.context() == nullptr;
         if (!stopped_) {
-            code_ = op.run(scope.context(), self_);
+            code_ = op.run(scope.context(), pin_.get());
         }
     }
     std::string describe() const override { return op.describe(); }
@@ -154,8 +155,7 @@ private:
     const char* since() const override { return Op::since; }
     py::object result() override { return op.result(); }
 
-    py::object owner_; // keeps self_ alive
-    T* self_;
+    HandlePin<T> pin_; // destroyed with the message, under the GIL
 };
 
 // Hands a parsed call to the executor and returns its future. GIL: held.
@@ -166,6 +166,7 @@ PyObject* awaitable(PyObject*, PyObject* const* values, Py_ssize_t count) noexce
     return guarded([&] {
         auto call = std::make_unique<AwaitableCall<Op>>();
         parse(call->op, values, count);
+        refuse_hanging(call->op);
         return submit_call(Op::label, std::move(call));
     });
 }

@@ -25,4 +25,14 @@ inline pybind11::object exception_of(const pybind11::error_already_set& error) {
     return error.value();
 }
 
+// Names and values of HTTP headers or of a query. GIL: held. Throws.
+inline pybind11::dict to_text_map(std::uint32_t count, const char* const* keys,
+                                  const char* const* values) {
+    pybind11::dict map;
+    for (std::uint32_t i = 0; i < count; ++i) {
+        map[to_text(keys[i])] = to_text(values[i]);
+    }
+    return map;
+}
+
 } // namespace orthanc_async::sdk

@@ -13,6 +13,7 @@ from orthanc_async import _registry, rest
 from orthanc_async._error_body import error_body
 from orthanc_async._host import limits
 from orthanc_async._host._native import native
+from orthanc_async._host.questions import ask, plain_answer, raised, timed_out
 from orthanc_async._host.queues import EventQueue
 
 if TYPE_CHECKING:
@@ -21,6 +22,22 @@ if TYPE_CHECKING:
 logger = logging.getLogger("orthanc_async")
 
 is_async = _registry.is_async
+place = _registry.place
+
+__all__ = [
+    "ask",
+    "change",
+    "is_async",
+    "place",
+    "plain_answer",
+    "plain_change",
+    "plain_stored",
+    "raised",
+    "report",
+    "serve",
+    "stored",
+    "timed_out",
+]
 
 
 @dataclass

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import orthanc
 from orthanc_async import lifecycle
-from orthanc_async._host import dispatch, limits
+from orthanc_async._host import dispatch, limits, questions
 from orthanc_async._host._native import native
 
 if TYPE_CHECKING:
@@ -69,11 +69,14 @@ async def _all_idle() -> None:
 async def _end_calls(end: float) -> None:
     """Let the REST handlers in flight end, `def` ones too, then cancel those that can be."""
     await _in_thread(native._wait_calls, _left(end - _TO_CANCEL))
+    await _in_thread(native._wait_questions, _left(end - _TO_CANCEL))
     for call in native._live_rest_calls():
         if call.is_async and call.task is not None:
             limits.reasons[call] = (503, "Orthanc is stopping")
             call.task.cancel()
-    tasks = _tasks()
+    tasks = _tasks() | questions.tasks()
+    for task in questions.tasks():
+        task.cancel()
     if tasks:
         await asyncio.wait(tasks, timeout=_TO_CANCEL)
     for call in native._live_rest_calls():

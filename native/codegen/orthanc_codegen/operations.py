@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from .naming import snake_case
 
 if TYPE_CHECKING:
+    from .handwritten import Stub
     from .model import Documentation, Enumeration
 
 
@@ -88,5 +89,6 @@ class Sdk:
     enumerations: tuple[Enumeration, ...]
     functions: tuple[Operation, ...]
     classes: tuple[HandleClass, ...]
+    stubs: tuple[Stub, ...]  # what is bound by hand
     hand_written: tuple[str, ...]  # header functions
     excluded: dict[str, str]  # header functions, with the reason

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from . import tables, texts
+from .handwritten import all_stubs
 from .naming import snake_case
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ def public_names(sdk: Sdk) -> list[str]:
     names += [item.name for item in sdk.classes]
     for operation in sdk.functions:
         names += [operation.name, operation.awaitable]
-    return sorted([*names, *tables.HAND_WRITTEN_FUNCTIONS, "OrthancException"])
+    names += [item.name for item in sdk.stubs if item.kind != "alias"]
+    return sorted([*names, "OrthancException"])
 
 
 def _outside_classes(sdk: Sdk) -> dict[str, list[str]]:
@@ -75,6 +77,7 @@ def _outside_classes(sdk: Sdk) -> dict[str, list[str]]:
         if item.name == "RestOutput":
             names += ["SendHttpStatus", "send_http_status"]
         classes[item.name] = names
+    classes |= {item.name: list(item.methods) for item in sdk.stubs if item.kind == "class"}
     return classes
 
 
@@ -86,6 +89,14 @@ def _absent(sdk: Sdk) -> dict[str, str]:
         if name not in known:
             absent[name] = absent[snake_case(name)] = (
                 f"it needs the SDK of Orthanc {since} or newer, and this plugin was built with "
+                f"that of {sdk.version}"
+            )
+    have = {item.name for item in sdk.stubs}
+    for item in all_stubs():
+        later = [tables.LATER[name] for name in item.functions if name in tables.LATER]
+        if item.name not in have and later:
+            absent[item.name] = (
+                f"it needs the SDK of Orthanc {later[0]} or newer, and this plugin was built with "
                 f"that of {sdk.version}"
             )
     return absent
@@ -115,7 +126,6 @@ def render(sdk: Sdk) -> dict[str, str]:
         "orthanc/__init__.py": text(
             "init.py.j2",
             all_names=public_names(sdk),
-            hand_written_functions=tables.HAND_WRITTEN_FUNCTIONS,
             outside_classes=_outside_classes(sdk),
             absent=_absent(sdk),
         ),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from . import tables
 from .errors import CodegenError
+from .handwritten import stubs_for
 from .model import Documentation, Function, Header, Parameter
 from .naming import PREFIX
 from .operations import Argument, HandleClass, Operation, Output, Sdk
@@ -296,10 +297,10 @@ def _classes(header: Header, operations: list[Operation]) -> tuple[HandleClass, 
         free = f"Free{name}" if f"Free{name}" in functions else ""
         methods = tuple(item for item in operations if item.class_name == name)
         by_hand = name in tables.HAND_WRITTEN_CLASSES
-        if not free and not by_hand:
+        if not free and not by_hand and name not in tables.BORROWED_CLASSES:
             msg = (
                 f"{PREFIX}{name} has no function that frees it: name it in tables.py, among "
-                "EXCLUDED_CLASSES or HAND_WRITTEN_CLASSES"
+                "EXCLUDED_CLASSES, BORROWED_CLASSES or HAND_WRITTEN_CLASSES"
             )
             raise CodegenError(msg)
         classes.append(HandleClass(name, free, methods, by_hand))
@@ -316,9 +317,11 @@ def build_sdk(header: Header) -> Sdk:
     enumerations = frozenset(item.name for item in header.enumerations)
     operations: list[Operation] = []
     excluded: dict[str, str] = {}
+    stubs = stubs_for(frozenset(item.name for item in header.functions))
+    by_hand = {name for item in stubs for name in item.functions} | set(tables.HAND_WRITTEN)
     hand_written: list[str] = []
     for function in header.functions:
-        if function.name in tables.HAND_WRITTEN:
+        if function.name in by_hand:
             hand_written.append(function.name)
         elif reason := _excluded(header, function):
             excluded[function.name] = reason
@@ -330,6 +333,7 @@ def build_sdk(header: Header) -> Sdk:
         enumerations=header.enumerations,
         functions=tuple(item for item in operations if not item.class_name),
         classes=_classes(header, operations),
+        stubs=stubs,
         hand_written=tuple(hand_written),
         excluded=excluded,
     )

@@ -5,21 +5,10 @@ Generated, hand-written and excluded functions together are all functions of the
 
 from __future__ import annotations
 
-# Bound by hand in native/callbacks and native/sdk.
+# Bound by hand, beside the functions that stubs/ names.
 HAND_WRITTEN = {
-    "RegisterRestCallback": "callback: REST",
-    "RegisterOnChangeCallback": "callback: changes",
-    "RegisterOnStoredInstanceCallback": "callback: stored instances",
     "SendHttpStatus": "takes two or three arguments, as the official plugin's versions did",
 }
-
-# Of these, what is a function of the module; the others are methods.
-HAND_WRITTEN_FUNCTIONS = (
-    "RegisterRestCallback",
-    "RegisterOnChangeCallback",
-    "RegisterOnStoredInstanceCallback",
-    "register_rest_callback",
-)
 
 _CALLBACK = "callback, not yet bound"
 _AUTOMATIC = "called when the Python object goes away"
@@ -33,8 +22,7 @@ EXCLUDED = {
     "RegisterWorklistCallback": _CALLBACK,
     "RegisterWorklistCallback2": _CALLBACK,
     "RegisterDecodeImageCallback": _CALLBACK,
-    "RegisterIncomingHttpRequestFilter": _CALLBACK,
-    "RegisterIncomingHttpRequestFilter2": _CALLBACK,
+    "RegisterIncomingHttpRequestFilter": "its second form has the query too",
     "RegisterFindCallback": _CALLBACK,
     "RegisterFindCallback2": _CALLBACK,
     "RegisterMoveCallback": _CALLBACK,
@@ -78,16 +66,20 @@ EXCLUDED = {
 
 # Objects that only callbacks hand out which are not yet bound; so are all their methods.
 EXCLUDED_CLASSES = {
-    "DicomConnection": _CALLBACK,
     "DicomWebNode": _CALLBACK,
-    "FindAnswers": _CALLBACK,
-    "FindQuery": _CALLBACK,
     "Job": _CALLBACK,
     "ServerChunkedRequestReader": _CALLBACK,
     "StorageArea": _CALLBACK,
-    "WorklistAnswers": _CALLBACK,
-    "WorklistQuery": _CALLBACK,
 }
+
+# Objects that Orthanc lends for one call, so that nothing frees them.
+BORROWED_CLASSES = (
+    "DicomConnection",
+    "FindAnswers",
+    "FindQuery",
+    "WorklistAnswers",
+    "WorklistQuery",
+)
 
 # Operations in native/sdk/structures.hpp, written by hand because the header does not tell what
 # their pointers mean.
@@ -167,6 +159,20 @@ PURE = {
     "SerializeDicomInstance": _PARSED,
     "SetCurrentThreadName": _MEMORY,
     "UncompressImage": _MEMORY,
+    "FindAddAnswer": _MEMORY,
+    "FindMarkIncomplete": _MEMORY,
+    "GetConnectionCalledAet": _MEMORY,
+    "GetConnectionRemoteAet": _MEMORY,
+    "GetConnectionRemoteIp": _MEMORY,
+    "GetFindQueryName": _CONSTANT,
+    "GetFindQuerySize": _MEMORY,
+    "GetFindQueryTagElement": _MEMORY,
+    "GetFindQueryTagGroup": _MEMORY,
+    "GetFindQueryValue": _MEMORY,
+    "WorklistAddAnswer": _PARSED,
+    "WorklistGetDicomQuery": _PARSED,
+    "WorklistIsMatch": _PARSED,
+    "WorklistMarkIncomplete": _MEMORY,
     "AnswerBuffer": _ANSWER,
     "CompressAndAnswerJpegImage": _ANSWER,
     "CompressAndAnswerPngImage": _ANSWER,

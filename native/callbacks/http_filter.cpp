@@ -1,0 +1,113 @@
+#include "http_filter.hpp"
+
+#include <string>
+
+#include "../sdk/results.hpp"
+#include "../sdk/server.hpp"
+#include "../sdk/text.hpp"
+#include "question.hpp"
+
+namespace py = pybind11;
+
+namespace orthanc_async::callbacks {
+
+namespace {
+
+constexpr std::int32_t refuse = 0; // HTTP 403
+constexpr std::int32_t allow = 1;
+constexpr std::int32_t failure = -1; // HTTP 500: the client sees that nothing was decided
+
+class HttpFilterQuestion final : public Question {
+public:
+    // Borrowed: read while Orthanc's thread waits.
+    struct Request {
+        OrthancPluginHttpMethod method;
+        const char* uri;
+        const char* ip;
+        std::uint32_t headers_count;
+        const char* const* headers_keys;
+        const char* const* headers_values;
+        std::uint32_t get_count;
+        const char* const* get_keys;
+        const char* const* get_values;
+    };
+
+    explicit HttpFilterQuestion(const Request& request) : request_(request), uri_(request.uri) {}
+
+    py::tuple arguments() override { return py::make_tuple(sdk::to_text(request_.uri)); }
+    py::dict keywords() override {
+        py::dict fields;
+        fields["method"] = sdk::to_enum("HttpMethod", request_.method);
+        fields["ip"] = sdk::to_text(request_.ip);
+        fields["headers"] = sdk::to_text_map(request_.headers_count, request_.headers_keys,
+                                             request_.headers_values);
+        fields["get"] =
+            sdk::to_text_map(request_.get_count, request_.get_keys, request_.get_values);
+        return fields;
+    }
+    void take(const py::object& result) override {
+        if (!py::isinstance<py::bool_>(result)) {
+            throw py::type_error("an HTTP filter returns True or False, not " +
+                                 std::string(py::repr(result)));
+        }
+        allowed_ = result.cast<bool>();
+    }
+    std::string describe() const override { return "HTTP request for " + uri_; }
+
+    bool allowed() const { return allowed_; }
+
+private:
+    const Request request_;
+    const std::string uri_;
+    bool allowed_ = false;
+};
+
+std::int32_t decide(const HttpFilterQuestion::Request& request) {
+    const sdk::InsideCallback inside;
+    const auto registry = Registry::current();
+    if (!registry || !may_ask({})) {
+        return failure;
+    }
+    for (const Handler* handler : handlers_of(registry, Family::HttpFilter)) {
+        const auto question = std::make_shared<HttpFilterQuestion>(request);
+        const Outcome outcome = ask(registry, *handler, question);
+        if (outcome != Outcome::Answered && !registry->accept_on_filter_error) {
+            return failure;
+        }
+        if (outcome == Outcome::Answered && !question->allowed()) {
+            return refuse;
+        }
+    }
+    return allow;
+}
+
+std::int32_t on_request(OrthancPluginHttpMethod method, const char* uri, const char* ip,
+                        std::uint32_t headers_count, const char* const* headers_keys,
+                        const char* const* headers_values, std::uint32_t get_count,
+                        const char* const* get_keys, const char* const* get_values) noexcept {
+    try {
+        return decide({method, uri, ip, headers_count, headers_keys, headers_values, get_count,
+                       get_keys, get_values});
+    } catch (const std::exception& error) {
+        sdk::Server::get().log_error(error.what());
+        return failure;
+    }
+}
+
+} // namespace
+
+void add_http_filter(py::module_& module) {
+    module.def(
+        "RegisterIncomingHttpRequestFilter",
+        [](py::object callback) {
+            Registration registration{"RegisterIncomingHttpRequestFilter", "HTTP filter",
+                                      Family::HttpFilter};
+            registration.hook = [](OrthancPluginContext* context) {
+                OrthancPluginRegisterIncomingHttpRequestFilter2(context, on_request);
+            };
+            add_handler(registration, std::move(callback));
+        },
+        py::arg(), py::pos_only());
+}
+
+} // namespace orthanc_async::callbacks
