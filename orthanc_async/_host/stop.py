@@ -69,7 +69,8 @@ async def _all_idle() -> None:
 async def _end_calls(end: float) -> None:
     """Let the REST handlers in flight end, `def` ones too, then cancel those that can be."""
     await _in_thread(native._wait_calls, _left(end - _TO_CANCEL))
-    await _in_thread(native._wait_questions, _left(end - _TO_CANCEL))
+    if native._live_questions():
+        await _in_thread(native._wait_questions, _left(end - _TO_CANCEL))
     for call in native._live_rest_calls():
         if call.is_async and call.task is not None:
             limits.reasons[call] = (503, "Orthanc is stopping")
