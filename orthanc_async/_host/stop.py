@@ -1,6 +1,9 @@
 """What happens between ORTHANC_STOPPED and the end of the loop, in that order.
 
 Orthanc's main thread waits for it, its HTTP and DICOM servers are still up, and the SDK works.
+
+The waits are asyncio's: what is late is left running, not cancelled, and a script that does
+without anyio should not import it at the stop. Hooks and tasks have anyio's scopes (`_lifespan`).
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import orthanc
-from orthanc_async import lifecycle
+from orthanc_async import _lifespan
 from orthanc_async._host import dispatch, limits
 from orthanc_async._host._native import native
 
@@ -38,7 +41,7 @@ async def run(seconds: float) -> None:
     await _drain_events(events_end)
     native._set_gate("draining")
     await _end_calls(calls_end)
-    await lifecycle._shutdown(max(0.1, end - loop.time() - 0.1))
+    await _lifespan.shutdown(max(0.1, end - loop.time() - 0.1))
 
 
 async def _drain_events(end: float) -> None:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 from orthanc_async import (
+    _lifespan,
     _loop,
     _registry,
     background,
     every,
-    lifecycle,
     on_shutdown,
     on_startup,
     run_coroutine,
@@ -38,9 +38,9 @@ def _run(body: Callable[[], Awaitable[None]], *, stop: float = 5) -> None:
     async def main() -> None:
         _loop._set(asyncio.get_running_loop())
         try:
-            await lifecycle._startup()
+            await _lifespan.startup()
             await body()
-            await lifecycle._shutdown(stop)
+            await _lifespan.shutdown(stop)
         finally:
             _loop._set(None)
 
@@ -73,7 +73,7 @@ def test_hooks_in_order() -> None:
     async def fourth() -> None:
         seen.append("stop 2")
 
-    assert lifecycle._has_startup()
+    assert _lifespan.has_startup()
     _run(_nothing)
     assert seen == ["start 1", "start 2", "stop 2", "stop 1"]
 
@@ -220,9 +220,9 @@ def test_stubborn_task_and_hook(caplog: pytest.LogCaptureFixture) -> None:
 
         async def main() -> None:
             _loop._set(asyncio.get_running_loop())
-            await lifecycle._startup()
+            await _lifespan.startup()
             await body()
-            await lifecycle._shutdown(0.4)
+            await _lifespan.shutdown(0.4)
             release.set()
 
         asyncio.run(main())
@@ -339,7 +339,7 @@ def test_imported_outside_orthanc() -> None:
     """What never starts leaves no coroutine behind that nobody awaited."""
     every(1)(lambda: None)
     _registry.clear()
-    assert not lifecycle._has_startup()
+    assert not _lifespan.has_startup()
 
 
 def test_run_coroutine(loop_thread: asyncio.AbstractEventLoop) -> None:
