@@ -1,3 +1,5 @@
+# Written as authors of scripts write: without types.
+# mypy: ignore-errors
 """Every kind of handler, hook and task, written with plain asyncio and with anyio."""
 
 import asyncio

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+from anyio import to_thread
 from orthanc_async import (
     _lifespan,
     _loop,
     _registry,
+    _scopes,
     background,
     every,
     on_shutdown,
@@ -411,3 +413,141 @@ def test_run_coroutine_of_a_stopped_loop(loop_thread: asyncio.AbstractEventLoop)
         run_coroutine(forever())
     stopper.join(10)
     assert loop_thread.is_running()
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_clean_up_in_a_cancelled_scope(*, apart: bool) -> None:
+    """A scope of anyio interrupts the `finally` of plain asyncio code, unless it runs apart."""
+    seen: list[str] = []
+
+    async def plain() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            seen.append("closed")
+
+    async def main() -> None:
+        with anyio.move_on_after(0.01):
+            if apart:
+                await _scopes.run_hook(plain, "plain", _scopes.Deadline())
+            else:
+                await plain()
+
+    asyncio.run(main())
+    assert seen == (["closed"] if apart else [])
+
+
+def test_late_hooks_clean_up(caplog: pytest.LogCaptureFixture) -> None:
+    """A stop function whose time is over cleans up, and the next one still begins."""
+    seen: list[str] = []
+
+    def declare(name: str) -> None:
+        @on_shutdown
+        async def endless() -> None:
+            seen.append(f"begun {name}")
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(0)
+                seen.append(f"closed {name}")
+
+    declare("second")
+    declare("first")
+    _run(_nothing, stop=1)
+    assert seen == ["begun first", "closed first", "begun second", "closed second"]
+    assert caplog.text.count("does not end in time: cancelled") == 2
+    assert "left behind" not in caplog.text
+
+
+def test_interrupted_start() -> None:
+    """A stop during the start cuts it short: what runs cleans up, the rest does not begin."""
+    seen: list[str] = []
+    begun = asyncio.Event()
+
+    @on_startup
+    async def endless() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            seen.append("closed")
+
+    @on_startup
+    async def later() -> None:
+        seen.append("later")
+
+    @on_shutdown
+    async def stopped() -> None:
+        seen.append("stopped")
+
+    async def task() -> None:
+        seen.append("task")
+
+    background(task())
+
+    async def main() -> None:
+        _loop._set(asyncio.get_running_loop())
+        start = asyncio.ensure_future(_lifespan.startup())
+        await asyncio.wait_for(begun.wait(), 10)
+        _lifespan.interrupt_startup(10)
+        await _lifespan.shutdown(10)
+        await asyncio.wait_for(start, 10)
+
+    try:
+        asyncio.run(main())
+    finally:
+        _loop._set(None)
+    assert seen == ["closed", "stopped"]
+
+
+def test_own_cancellation_ends_nothing_else() -> None:
+    """A hook or task that raises CancelledError itself takes no other along."""
+    seen: list[str] = []
+    done = asyncio.Event()
+
+    @on_startup
+    async def cancels_itself() -> None:
+        raise asyncio.CancelledError
+
+    @on_startup
+    async def second() -> None:
+        seen.append("second hook")
+
+    async def cancelled() -> None:
+        raise asyncio.CancelledError
+
+    async def goes_on() -> None:
+        await asyncio.sleep(0.01)
+        seen.append("task")
+        done.set()
+
+    background(cancelled())
+    background(goes_on())
+
+    async def body() -> None:
+        await asyncio.wait_for(done.wait(), 10)
+
+    _run(body)
+    assert seen == ["second hook", "task"]
+
+
+def test_plain_hooks_have_threads_of_their_own() -> None:
+    """Calls that fill anyio's common threads for ever do not keep a `def` hook from running."""
+    seen: list[str] = []
+    on_shutdown(lambda: seen.append("stopped"))
+
+    async def main() -> None:
+        _loop._set(asyncio.get_running_loop())
+        await _lifespan.startup()
+        limiter = to_thread.current_default_thread_limiter()
+        limiter.total_tokens = 1
+        limiter.acquire_on_behalf_of_nowait("a call that never ends")
+        await _lifespan.shutdown(10)
+
+    try:
+        asyncio.run(main())
+    finally:
+        _loop._set(None)
+    assert seen == ["stopped"]
