@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 # is imported outside Orthanc would only cause a warning.
 Source = Coroutine[Any, Any, Any] | Callable[[], Coroutine[Any, Any, Any]]
 
-# Of the time to stop, the tasks get this share at most; the rest is for the on_shutdown hooks.
+# The shares of ShutdownTimeout. At its end, a fifth but at most so many seconds is kept for what
+# `shutdown` does, and as much before that for the REST handlers in flight; events have the rest.
+_MOST_KEPT = 1.0
+# Of the time that `shutdown` gets, the tasks have this share at most; the rest is for the hooks.
 _TASKS_SHARE = 0.5
 # Of the same time, the share that a hook which has to be cancelled keeps for cleaning up.
 _CLEAN_UP_SHARE = 0.1
@@ -146,6 +149,19 @@ def interrupt_startup(seconds: float) -> None:
     state.interrupted = True
     if state.starting is not None:
         state.starting.interrupt(asyncio.get_running_loop().time() + seconds * _TASKS_SHARE)
+
+
+def stop_ends(seconds: float) -> tuple[float, float]:
+    """Divide the time for a stop.
+
+    Args:
+        seconds: ShutdownTimeout.
+
+    Returns:
+        After how many seconds events and REST handlers must have ended.
+    """
+    kept = min(_MOST_KEPT, seconds / 5)
+    return seconds - 2 * kept, seconds - kept
 
 
 async def shutdown(timeout: float) -> None:  # noqa: ASYNC109 - it bounds each step itself

@@ -30,18 +30,15 @@ async def run(seconds: float) -> None:
     """Drain, give grace, cancel, run the stop hooks.
 
     Args:
-        seconds: ShutdownTimeout, which spans all of it. A fifth is kept for the hooks.
+        seconds: ShutdownTimeout, which spans all of it.
     """
     loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
-    for_hooks = min(1.0, seconds / 5)
-    events_end = end - 2 * for_hooks
-    calls_end = end - for_hooks
-
-    await _drain_events(events_end)
+    began = loop.time()
+    events, calls = _lifespan.stop_ends(seconds)
+    await _drain_events(began + events)
     native._set_gate("draining")
-    await _end_calls(calls_end)
-    await _lifespan.shutdown(max(0.1, end - loop.time() - 0.1))
+    await _end_calls(began + calls)
+    await _lifespan.shutdown(max(0.1, began + seconds - loop.time() - 0.1))
 
 
 async def _drain_events(end: float) -> None:

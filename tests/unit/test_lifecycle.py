@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -551,3 +552,14 @@ def test_plain_hooks_have_threads_of_their_own() -> None:
     finally:
         _loop._set(None)
     assert seen == ["stopped"]
+
+
+def test_shares_of_the_stop() -> None:
+    """The time of a stop is divided as the documentation says."""
+    events, calls = _lifespan.stop_ends(5)
+    text = Path(__file__).parents[2].joinpath("docs", "handlers-and-errors.md").read_text("utf-8")
+    figures = f"step 1 is over after {events:g} s at the latest, step 3 after {calls:g} s"
+    assert f"With 5 s, {figures}" in text
+    assert "a longer time, 2 s and 1 s before its end" in text
+    assert _lifespan.stop_ends(60) == (58, 59)
+    assert _lifespan.stop_ends(1) == pytest.approx((0.6, 0.8))
