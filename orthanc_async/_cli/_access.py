@@ -72,7 +72,16 @@ def _allowed(path: Path, user: User, wanted: int) -> bool:
 
 def check_scripts(scripts: Iterable[Path]) -> Iterator[Finding]:
     """Look at the scripts themselves: there, readable, named well, valid Python."""
+    by_name: dict[str, Path] = {}
     for script in scripts:
+        other = by_name.setdefault(script.stem, script)
+        if other is not script:
+            yield error(
+                f"{other} and {script} have the same name, and a script is a module named by its "
+                "file",
+                "give each script once" if other == script else "rename one",
+            )
+            continue
         if hidden := hidden_module(script):
             yield error(f"{script} would hide the module {hidden!r} that it imports", "rename it")
             continue

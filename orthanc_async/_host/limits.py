@@ -1,4 +1,9 @@
-"""HandlerTimeout: how long an `async def` REST handler may take without a sign of life."""
+"""HandlerTimeout: how long an `async def` REST handler may take without a sign of life.
+
+A timer that cancels the handler's task once, rather than a scope of anyio around it: a scope
+would cancel again at each `await`, so a handler written with plain asyncio could not await in its
+`finally`. A task of its own inside a scope would be right too, but costs each request a task.
+"""
 
 from __future__ import annotations
 

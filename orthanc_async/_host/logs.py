@@ -22,7 +22,9 @@ class OrthancLogHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record, with its whole traceback. Thread: any."""
         try:
-            native._log(record.levelno, _sayable(f"{record.name}: {self.format(record)}"))
+            # `warnings` end their text with a line break, which would be an empty line of the log.
+            text = self.format(record).rstrip("\n")
+            native._log(record.levelno, _sayable(f"{record.name}: {text}"))
         except Exception:  # noqa: BLE001 - logging must never raise
             self.handleError(record)
 

@@ -13,7 +13,7 @@ import sys
 import time
 from typing import Any
 
-from orthanc_async import _loop, _registry, lifecycle
+from orthanc_async import _lifespan, _loop, _registry
 from orthanc_async._host import dispatch, exits, forks, logs, scripts, stop
 from orthanc_async._host._native import native
 from orthanc_async._host.watchdog import Watchdog
@@ -104,8 +104,9 @@ def _until_stopped(loop: asyncio.AbstractEventLoop, main: asyncio.Task[float]) -
 async def _main(stop_request: asyncio.Future[float]) -> float:
     seconds = await stop_request
     deadline = time.monotonic() + seconds
-    if _starting is not None and not _starting.done():
-        _starting.cancel()
+    _lifespan.interrupt_startup(seconds)
+    if _starting is not None:
+        native._set_gate("open")  # requests wait no longer for hooks that have been cut short
     await stop.run(seconds)
     return deadline
 
@@ -119,18 +120,20 @@ def request_stop(seconds: float) -> None:
 def on_started() -> None:
     """ORTHANC_STARTED has arrived: run the start hooks, then let requests in."""
     global _starting  # noqa: PLW0603 - one loop a process
-    if not lifecycle._has_startup():
+    if not _lifespan.has_startup():
         native._set_gate("open")
     _starting = asyncio.get_running_loop().create_task(_start(), name="on_startup")
 
 
 async def _start() -> None:
     try:
-        await lifecycle._startup()
+        await _lifespan.startup()
     except Exception:
         logger.exception("starting the script's hooks and background tasks")
     finally:
-        native._set_gate("open")
+        # Not while stopping: a hook that still cleans up must not open a gate that drains.
+        if _stop_request is not None and not _stop_request.done():
+            native._set_gate("open")
 
 
 def _new_loop(kind: str) -> asyncio.AbstractEventLoop:

@@ -1,4 +1,8 @@
-"""Events for `async def` handlers: in order for one resource, concurrent over all."""
+"""Events for `async def` handlers: in order for one resource, concurrent over all.
+
+EventConcurrency is a count of running tasks rather than a limiter of anyio: to wait for a limiter
+takes a task, and an event that waits here has none.
+"""
 
 from __future__ import annotations
 

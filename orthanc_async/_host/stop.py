@@ -1,6 +1,9 @@
 """What happens between ORTHANC_STOPPED and the end of the loop, in that order.
 
 Orthanc's main thread waits for it, its HTTP and DICOM servers are still up, and the SDK works.
+
+The waits are asyncio's: what is late is left running, not cancelled, and a script that does
+without anyio should not import it at the stop. Hooks and tasks have anyio's scopes (`_lifespan`).
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import orthanc
-from orthanc_async import lifecycle
+from orthanc_async import _lifespan
 from orthanc_async._host import dispatch, limits, questions
 from orthanc_async._host._native import native
 
@@ -27,18 +30,15 @@ async def run(seconds: float) -> None:
     """Drain, give grace, cancel, run the stop hooks.
 
     Args:
-        seconds: ShutdownTimeout, which spans all of it. A fifth is kept for the hooks.
+        seconds: ShutdownTimeout, which spans all of it.
     """
     loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
-    for_hooks = min(1.0, seconds / 5)
-    events_end = end - 2 * for_hooks
-    calls_end = end - for_hooks
-
-    await _drain_events(events_end)
+    began = loop.time()
+    events, calls = _lifespan.stop_ends(seconds)
+    await _drain_events(began + events)
     native._set_gate("draining")
-    await _end_calls(calls_end)
-    await lifecycle._shutdown(max(0.1, end - loop.time() - 0.1))
+    await _end_calls(began + calls)
+    await _lifespan.shutdown(max(0.1, began + seconds - loop.time() - 0.1))
 
 
 async def _drain_events(end: float) -> None:

@@ -201,7 +201,7 @@ class Cookie:
             max_age: Its lifetime in seconds; None: until the browser is closed, 0: delete it.
             secure: Sent back over HTTPS only.
             http_only: Hidden from scripts in the page.
-            same_site: `Strict`, `Lax` or `None`, or no such attribute.
+            same_site: `"Strict"`, `"Lax"` or, with `secure`, `"None"`; None: no such attribute.
 
         Raises:
             TypeError, ValueError: One of them is no such value.
@@ -218,6 +218,7 @@ class Cookie:
         if http_only:
             attributes.append("HttpOnly")
         if same_site is not None:
+            _check_same_site(same_site, secure=secure)
             attributes.append(f"SameSite={same_site}")
         for attribute in attributes:
             _refuse_breaks("a cookie's attribute", attribute, ";")
@@ -225,6 +226,18 @@ class Cookie:
 
     def __str__(self) -> str:
         return self.value + self._attributes
+
+
+def _check_same_site(value: object, *, secure: bool) -> None:
+    if not isinstance(value, str):
+        message = f"a cookie's same_site must be text, not {value!r}"
+        raise TypeError(message)
+    if value not in {"Strict", "Lax", "None"}:
+        message = f"a cookie's same_site must be 'Strict', 'Lax' or 'None', not {value!r}"
+        raise ValueError(message)
+    if value == "None" and not secure:
+        message = "a cookie with same_site='None' needs secure=True, or browsers drop it"
+        raise ValueError(message)
 
 
 class Response:

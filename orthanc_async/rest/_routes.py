@@ -265,6 +265,6 @@ async def _in_thread(handler: Callable[[Request], Any], request: Request) -> Any
 
 
 def _wait(awaitable: Any) -> Any:
-    from orthanc_async import lifecycle
+    from orthanc_async import _run_coroutine
 
-    return lifecycle.run_coroutine(awaitable)
+    return _run_coroutine.run_coroutine(awaitable)

@@ -133,6 +133,10 @@ def test_print_and_warnings_at_import(server: Orthanc) -> None:
     assert level == "W"
     assert "py.warnings: " in line
     assert "script.py:9: UserWarning" in line
+    log = server.log_text()
+    source = 'warnings.warn("old thing")\n'
+    after = log[log.index(source) + len(source) :]
+    assert not after.startswith("\n")
     assert "debug-at-import" not in server.log_text()
 
 

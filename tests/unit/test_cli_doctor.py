@@ -195,6 +195,19 @@ def test_wrong_scripts(tmp_path: Path, name: str, text: str, expected: str) -> N
     assert expected in line
 
 
+def test_scripts_of_one_name(tmp_path: Path) -> None:
+    """Two scripts that would be one module are an error that names both; so is one given twice."""
+    first, second = tmp_path / "one" / "script.py", tmp_path / "two" / "script.py"
+    for script in (first, second):
+        script.parent.mkdir()
+        script.touch()
+    (line,) = only(_access.check_scripts([first, second]), Level.ERROR)
+    assert f"{first} and {second} have the same name" in line
+    assert "rename one" in line
+    (line,) = only(_access.check_scripts([first, Path(first)]), Level.ERROR)
+    assert "give each script once" in line
+
+
 def test_missing_script(tmp_path: Path) -> None:
     """A script that is not there is an error."""
     (line,) = only(_access.check_scripts([tmp_path / "none.py"]), Level.ERROR)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 import click
@@ -154,3 +155,15 @@ def test_log_line_with_its_place() -> None:
     line = "W1124 08:42:09.868322 main.cpp:2017] text"
     shown = click.unstyle(_log_lines.readable(line, with_place=True))
     assert shown == "08:42:09 WARN  text  [main.cpp:2017]"
+
+
+def test_version_of_a_copied_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that was copied rather than installed says so instead of a traceback."""
+
+    def missing(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", missing)
+    result = CliRunner().invoke(main, ["--version"])
+    assert result.exit_code == 0
+    assert result.output.startswith("orthanc-async, version unknown: the package has been copied")

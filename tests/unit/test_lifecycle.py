@@ -6,16 +6,19 @@ import asyncio
 import contextvars
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+from anyio import to_thread
 from orthanc_async import (
+    _lifespan,
     _loop,
     _registry,
+    _scopes,
     background,
     every,
-    lifecycle,
     on_shutdown,
     on_startup,
     run_coroutine,
@@ -38,9 +41,9 @@ def _run(body: Callable[[], Awaitable[None]], *, stop: float = 5) -> None:
     async def main() -> None:
         _loop._set(asyncio.get_running_loop())
         try:
-            await lifecycle._startup()
+            await _lifespan.startup()
             await body()
-            await lifecycle._shutdown(stop)
+            await _lifespan.shutdown(stop)
         finally:
             _loop._set(None)
 
@@ -73,7 +76,7 @@ def test_hooks_in_order() -> None:
     async def fourth() -> None:
         seen.append("stop 2")
 
-    assert lifecycle._has_startup()
+    assert _lifespan.has_startup()
     _run(_nothing)
     assert seen == ["start 1", "start 2", "stop 2", "stop 1"]
 
@@ -220,9 +223,9 @@ def test_stubborn_task_and_hook(caplog: pytest.LogCaptureFixture) -> None:
 
         async def main() -> None:
             _loop._set(asyncio.get_running_loop())
-            await lifecycle._startup()
+            await _lifespan.startup()
             await body()
-            await lifecycle._shutdown(0.4)
+            await _lifespan.shutdown(0.4)
             release.set()
 
         asyncio.run(main())
@@ -339,7 +342,7 @@ def test_imported_outside_orthanc() -> None:
     """What never starts leaves no coroutine behind that nobody awaited."""
     every(1)(lambda: None)
     _registry.clear()
-    assert not lifecycle._has_startup()
+    assert not _lifespan.has_startup()
 
 
 def test_run_coroutine(loop_thread: asyncio.AbstractEventLoop) -> None:
@@ -411,3 +414,152 @@ def test_run_coroutine_of_a_stopped_loop(loop_thread: asyncio.AbstractEventLoop)
         run_coroutine(forever())
     stopper.join(10)
     assert loop_thread.is_running()
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_clean_up_in_a_cancelled_scope(*, apart: bool) -> None:
+    """A scope of anyio interrupts the `finally` of plain asyncio code, unless it runs apart."""
+    seen: list[str] = []
+
+    async def plain() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            seen.append("closed")
+
+    async def main() -> None:
+        with anyio.move_on_after(0.01):
+            if apart:
+                await _scopes.run_hook(plain, "plain", _scopes.Deadline())
+            else:
+                await plain()
+
+    asyncio.run(main())
+    assert seen == (["closed"] if apart else [])
+
+
+def test_late_hooks_clean_up(caplog: pytest.LogCaptureFixture) -> None:
+    """A stop function whose time is over cleans up, and the next one still begins."""
+    seen: list[str] = []
+
+    def declare(name: str) -> None:
+        @on_shutdown
+        async def endless() -> None:
+            seen.append(f"begun {name}")
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(0)
+                seen.append(f"closed {name}")
+
+    declare("second")
+    declare("first")
+    _run(_nothing, stop=1)
+    assert seen == ["begun first", "closed first", "begun second", "closed second"]
+    assert caplog.text.count("does not end in time: cancelled") == 2
+    assert "left behind" not in caplog.text
+
+
+def test_interrupted_start() -> None:
+    """A stop during the start cuts it short: what runs cleans up, the rest does not begin."""
+    seen: list[str] = []
+    begun = asyncio.Event()
+
+    @on_startup
+    async def endless() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            seen.append("closed")
+
+    @on_startup
+    async def later() -> None:
+        seen.append("later")
+
+    @on_shutdown
+    async def stopped() -> None:
+        seen.append("stopped")
+
+    async def task() -> None:
+        seen.append("task")
+
+    background(task())
+
+    async def main() -> None:
+        _loop._set(asyncio.get_running_loop())
+        start = asyncio.ensure_future(_lifespan.startup())
+        await asyncio.wait_for(begun.wait(), 10)
+        _lifespan.interrupt_startup(10)
+        await _lifespan.shutdown(10)
+        await asyncio.wait_for(start, 10)
+
+    try:
+        asyncio.run(main())
+    finally:
+        _loop._set(None)
+    assert seen == ["closed", "stopped"]
+
+
+def test_own_cancellation_ends_nothing_else() -> None:
+    """A hook or task that raises CancelledError itself takes no other along."""
+    seen: list[str] = []
+    done = asyncio.Event()
+
+    @on_startup
+    async def cancels_itself() -> None:
+        raise asyncio.CancelledError
+
+    @on_startup
+    async def second() -> None:
+        seen.append("second hook")
+
+    async def cancelled() -> None:
+        raise asyncio.CancelledError
+
+    async def goes_on() -> None:
+        await asyncio.sleep(0.01)
+        seen.append("task")
+        done.set()
+
+    background(cancelled())
+    background(goes_on())
+
+    async def body() -> None:
+        await asyncio.wait_for(done.wait(), 10)
+
+    _run(body)
+    assert seen == ["second hook", "task"]
+
+
+def test_plain_hooks_have_threads_of_their_own() -> None:
+    """Calls that fill anyio's common threads for ever do not keep a `def` hook from running."""
+    seen: list[str] = []
+    on_shutdown(lambda: seen.append("stopped"))
+
+    async def main() -> None:
+        _loop._set(asyncio.get_running_loop())
+        await _lifespan.startup()
+        limiter = to_thread.current_default_thread_limiter()
+        limiter.total_tokens = 1
+        limiter.acquire_on_behalf_of_nowait("a call that never ends")
+        await _lifespan.shutdown(10)
+
+    try:
+        asyncio.run(main())
+    finally:
+        _loop._set(None)
+    assert seen == ["stopped"]
+
+
+def test_shares_of_the_stop() -> None:
+    """The time of a stop is divided as the documentation says."""
+    events, calls = _lifespan.stop_ends(5)
+    text = Path(__file__).parents[2].joinpath("docs", "handlers-and-errors.md").read_text("utf-8")
+    figures = f"step 1 is over after {events:g} s at the latest, step 3 after {calls:g} s"
+    assert f"With 5 s, {figures}" in text
+    assert "a longer time, 2 s and 1 s before its end" in text
+    assert _lifespan.stop_ends(60) == (58, 59)
+    assert _lifespan.stop_ends(1) == pytest.approx((0.6, 0.8))

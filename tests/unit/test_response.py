@@ -78,3 +78,17 @@ def test_cookie_attributes() -> None:
     assert str(cookie) == "v; Max-Age=0; Secure"
     with pytest.raises(ValueError, match="attribute"):
         rest.Cookie("v", path="/; Domain=x")
+
+
+def test_same_site() -> None:
+    """Only the three words that browsers know are taken, and `None` only for HTTPS."""
+    for word in ("Strict", "Lax"):
+        assert str(rest.Cookie("v", same_site=word)).endswith(f"; SameSite={word}")
+    cookie = rest.Cookie("v", same_site="None", secure=True)
+    assert str(cookie) == "v; Path=/; Secure; HttpOnly; SameSite=None"
+    with pytest.raises(ValueError, match="'Strict', 'Lax' or 'None', not 'lax'"):
+        rest.Cookie("v", same_site="lax")
+    with pytest.raises(ValueError, match="needs secure=True"):
+        rest.Cookie("v", same_site="None")
+    with pytest.raises(TypeError, match="must be text, not True"):
+        rest.Cookie("v", same_site=True)  # type: ignore[arg-type]
