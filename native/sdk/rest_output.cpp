@@ -378,10 +378,10 @@ PyMethodDef methods[] = {
     method("SetHttpHeader", set_header, documentation<ops::SetHttpHeader>),
     method("set_http_header", set_header, nullptr),
     method("SendHttpStatus", send_http_status<official>,
-           "SendHttpStatus($self, status, body, size=None, /)\n--\n\n"
+           "SendHttpStatus($self, status, body, size=4294967295, /)\n--\n\n"
            "Answer with an HTTP status and a body. SDK function: OrthancPluginSendHttpStatus."),
     method("send_http_status", send_http_status<own>,
-           "send_http_status($self, status, body, size=None, /)\n--\n\n"
+           "send_http_status($self, status, body, size=4294967295, /)\n--\n\n"
            "Answer with an HTTP status and a body. SDK function: OrthancPluginSendHttpStatus."),
     PLAIN(CompressAndAnswerPngImage),
     PLAIN(CompressAndAnswerJpegImage),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import multiprocessing
 from typing import TYPE_CHECKING, Any
 
@@ -38,9 +39,15 @@ def _missing_class(name: str, methods: Iterable[str]) -> type:
 class _Native:
     """Has the classes, and a function for every other name."""
 
-    def __init__(self, classes: dict[str, tuple[str, ...]]) -> None:
+    def __init__(
+        self, classes: dict[str, tuple[str, ...]], without_arguments: tuple[str, ...]
+    ) -> None:
         for name, methods in classes.items():
             setattr(self, name, _missing_class(name, methods))
+        for name in without_arguments:
+            function = _missing(name)
+            function.__signature__ = inspect.Signature()  # type: ignore[attr-defined]
+            setattr(self, name, function)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("__"):
@@ -48,11 +55,14 @@ class _Native:
         return _missing(name)
 
 
-def make_native(classes: dict[str, tuple[str, ...]]) -> _Native:
+def make_native(
+    classes: dict[str, tuple[str, ...]], without_arguments: tuple[str, ...]
+) -> _Native:
     """Return what stands in for the native module.
 
     Args:
         classes: The names of each class's methods.
+        without_arguments: The functions that take none, which type checkers compare.
 
     """
-    return _Native(classes)
+    return _Native(classes, without_arguments)
