@@ -3,10 +3,12 @@
 """A script in the official plugin's style: modules, paths, processes and threads."""
 
 import concurrent.futures
+import faulthandler
 import json
 import multiprocessing
 import os
 import pickle
+import subprocess
 import sys
 import threading
 
@@ -28,7 +30,6 @@ class Point:
 
 # As the samples do: at import, without a guard.
 pool = multiprocessing.Pool(2)
-at_import = pool.map(double, range(5))
 executor = concurrent.futures.ProcessPoolExecutor(1)
 process = multiprocessing.Process(target=nap, args=(0,), daemon=True)
 process.start()
@@ -47,18 +48,15 @@ import_facts = {
     "cwd": os.getcwd(),
     "relative": open("relative.txt").read(),
     "argv": sys.argv,
-    "unbuffered": sys.flags.unbuffered,
+    "unbuffered": sys.__stdout__.write_through,
     "in modules": sys.modules.get(__name__) is not None,
     "folder first": sys.path.index(os.getcwd()) < sys.path.index(os.environ["PYTHONPATH"]),
     "main": threading.current_thread() is threading.main_thread(),
-    "version": len(orthanc.GenerateUuid()),
+    "uuid": len(orthanc.GenerateUuid()),
     "configuration": json.loads(orthanc.GetConfiguration())["PythonScript"],
-    "dictionary": orthanc.LookupDictionary("PatientID").Element
-    if hasattr(orthanc.LookupDictionary("PatientID"), "Element")
-    else None,
 }
 
-from_threads, sdk_started = [], threading.Event()
+from_threads = []
 
 
 def use_sdk_while_loading():
@@ -74,9 +72,11 @@ loader.join()
 def processes(method):
     """Start processes in a callback, of each kind."""
     context = multiprocessing.get_context(method)
-    with context.Pool(1) as own:
-        fresh = own.map(double, [4, 5])
-    child = context.Process(target=sys.exit, args=(3,))
+    own = context.Pool(1)
+    fresh = own.map(double, [4, 5])
+    own.close()
+    own.join()
+    child = context.Process(target=os._exit, args=(3,))
     child.start()
     child.join()
     pipe = context.Process(target=queue.put, args=("through a queue",))
@@ -101,13 +101,52 @@ def processes(method):
     }
 
 
+def ends(output, uri, **request):
+    """Tell how a process that calls sys.exit, and one that is terminated, end."""
+    leaves = multiprocessing.Process(target=sys.exit, args=(3,))
+    endless = multiprocessing.Process(target=nap, args=(0,))
+    leaves.start()
+    endless.start()
+    leaves.join()
+    endless.terminate()
+    endless.join(1)
+    found = [leaves.exitcode, endless.exitcode]
+    endless.kill()
+    output.AnswerBuffer(json.dumps(found), "application/json")
+
+
+def streams(output, uri, **request):
+    """Use stdout and stderr as scripts do."""
+    for stream in (sys.stdout, sys.stderr):
+        print("printed to", stream.name, file=stream)
+        stream.write("written in %s " % "two")
+        stream.write("parts\n")
+        stream.writelines(["a line of %s\n" % stream.name])
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")
+        stream.buffer.write(b"bytes of ")
+        stream.buffer.write(stream.name.encode() + b"\n")
+        stream.buffer.flush()
+        stream.flush()
+    faulthandler.enable()
+    faulthandler.disable()
+    subprocess.run(["echo", "a child's words"], stdout=sys.stdout, stderr=sys.stderr, check=True)
+    output.AnswerBuffer(
+        json.dumps(
+            [
+                [stream.name, stream.encoding, stream.fileno(), stream.isatty(), stream.mode]
+                for stream in (sys.stdout, sys.stderr)
+            ]
+        ),
+        "application/json",
+    )
+
+
 def facts(output, uri, **request):
     point = pickle.loads(pickle.dumps(Point(4)))
     output.AnswerBuffer(
         json.dumps(
             {
                 **import_facts,
-                "at import": at_import,
                 "start method": multiprocessing.get_start_method(),
                 "from threads": from_threads,
                 "point": [type(point).__module__, point.x],
@@ -122,6 +161,10 @@ def facts(output, uri, **request):
 elsewhere = {}
 
 
+def tell_elsewhere(output, uri, **request):
+    output.AnswerBuffer(json.dumps(elsewhere), "application/json")
+
+
 def change(change_type, level, resource):
     if change_type == orthanc.ChangeType.ORTHANC_STARTED:
         elsewhere["change"] = processes("fork")
@@ -134,5 +177,8 @@ def stored(dicom, instance):
 orthanc.RegisterOnChangeCallback(change)
 orthanc.RegisterOnStoredInstanceCallback(stored)
 orthanc.RegisterRestCallback("/facts", facts)
+orthanc.RegisterRestCallback("/elsewhere", tell_elsewhere)
+orthanc.RegisterRestCallback("/ends", ends)
+orthanc.RegisterRestCallback("/streams", streams)
 print("printed without a flush")
 sys.path = [os.getcwd()]
