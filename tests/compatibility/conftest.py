@@ -51,7 +51,7 @@ class Starter(Protocol):
         Args:
             script: the text of my-script.py.
             files: texts of further files for that folder, by their names.
-            config: laid over the configuration that names the script.
+            config: laid over the configuration that names the script; None takes a key out.
             settings: for `OrthancServer`.
         """
 
@@ -92,10 +92,11 @@ def _starter(
         for file, text in {"my-script.py": script, **(files or {})}.items():
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             (folder / file).write_text(text, "utf-8")
+        keys = {"PythonScript": "my-script.py", **(config or {})}
         return factory(
             errors=["."],
             cwd=folder,
-            config={"PythonScript": "my-script.py", **(config or {})},
+            config={key: value for key, value in keys.items() if value is not None},
             **always,
             **settings,
         )
