@@ -6,6 +6,7 @@ The official plugin 4.0 knows `PythonScript` and `PythonVerbose`; the section `P
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -107,8 +108,8 @@ def test_display_memory_usage(section: Pair) -> None:
     """`Python.DisplayMemoryUsage` logs the process's memory again and again."""
     mine, _ = section
     sizes = mine.wait_log(r"memory: [0-9.]+ MB resident", count=2)
-    with open(f"/proc/{mine.pid}/status", encoding="ascii") as status:
-        kilobytes = int(re.findall(r"VmRSS:\s*(\d+)", status.read())[0])
+    status = Path(f"/proc/{mine.pid}/status").read_text(encoding="ascii")
+    kilobytes = int(re.findall(r"VmRSS:\s*(\d+)", status)[0])
     logged = float(sizes[-1].split()[1])
     assert 0.5 < logged / (kilobytes / 1000) < 2
 

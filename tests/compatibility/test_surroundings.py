@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +59,7 @@ def test_same_facts(pair: Pair, facts: tuple[dict[str, Any], dict[str, Any]]) ->
 
 def folder_of(server: Orthanc) -> str:
     """Give the working directory of a running Orthanc."""
-    return os.readlink(f"/proc/{server.pid}/cwd")
+    return str(Path(f"/proc/{server.pid}/cwd").readlink())
 
 
 def replaced(value: Any, folder: str) -> Any:
@@ -111,7 +110,7 @@ def test_ends_of_processes(pair: Pair) -> None:
 
 
 def test_streams(pair: Pair) -> None:
-    """stdout and stderr can be written to, reconfigured and handed to child processes."""
+    """The standard streams can be written to, reconfigured and handed to child processes."""
     for server in pair:
         answer = server.http.get("/streams")
         assert answer.status == 200, answer.text
