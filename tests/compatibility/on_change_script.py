@@ -14,11 +14,7 @@ loop = asyncio.new_event_loop()
 held = threading.Event()
 events, again, idents = [], [], set()
 inside = most_inside = 0
-names = {
-    value: name
-    for name, value in orthanc.ChangeType.__dict__.items()
-    if isinstance(value, int) and not name.startswith("__")
-}
+names = {value: name for name, value in orthanc.ChangeType.__dict__.items()}
 
 
 def attempt(function, *arguments, **named):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pydicom
 import pynetdicom
 import pytest
+from orthanc_async._server import ServerError
 
 if TYPE_CHECKING:
     from compatibility.conftest import Pair, Starter
@@ -31,7 +33,7 @@ def pair(ours: Starter, official: Starter, tmp_path_factory: pytest.TempPathFact
     text = SCRIPT.read_text("utf-8")
     settings: dict[str, Any] = {
         "config": {"AuthenticationEnabled": True, "RegisteredUsers": {"me": "secret"}},
-        "environment": {"PYTHONPATH": str(extra)},
+        "environment": {"PYTHONPATH": str(extra), "PYTHONUNBUFFERED": "1"},
     }
     return ours(text, **settings), official(text, **settings)
 
@@ -73,7 +75,8 @@ def test_own_dicom_server(pair: Pair, dicom_file: Path) -> None:
 def test_threads(pair: Pair) -> None:
     """Threads and timers use the SDK, print and log while Orthanc runs."""
     for server in pair:
-        server.wait_log("worked on start" if server is pair[0] else "logged about start")
+        server.wait_log("logged about start")
+        server.wait_log("worked on start")
 
 
 def test_stopped(pair: Pair) -> None:
@@ -96,3 +99,36 @@ def test_stopped(pair: Pair) -> None:
     assert mine["rest"]
     assert mine["ticked"]
     assert not mine["worker"]
+
+
+INSIDE_A_JOB = """
+import json
+import orthanc
+
+def change(change_type, level, resource):
+    if change_type == orthanc.ChangeType.NEW_STUDY:
+        orthanc.RestApiPost("/modalities/deaf/store", json.dumps({"Resources": [resource]}))
+
+orthanc.RegisterOnChangeCallback(change)
+"""
+
+
+def test_stop_inside_a_job(ours: Starter, official: Starter, dicom_file: Path) -> None:
+    """A change handler that waits for a job does not keep Orthanc from ending.
+
+    With the official plugin it does, for good.
+    """
+    for start, ends in (ours, True), (official, False):
+        with socket.create_server(("127.0.0.1", 0)) as deaf:
+            modality = ["DEAF", "127.0.0.1", deaf.getsockname()[1]]
+            config = {"DicomModalities": {"deaf": modality}, "DicomScuTimeout": 1}
+            server = start(INSIDE_A_JOB, config=config, stop_timeout=20 if ends else 6)
+            server.upload(dicom_file)
+            deaf.settimeout(20)
+            connection, _ = deaf.accept()
+            with connection:  # the job gives up after a second
+                if ends:
+                    assert server.stop() == 0
+                else:
+                    with pytest.raises(ServerError):
+                        server.stop()
