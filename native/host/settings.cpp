@@ -185,7 +185,7 @@ Settings Settings::parse(const std::string& json) {
             throw SettingsError("configuration: \"Python\" must be a section { … }");
         }
         const Section section(*found, "Python.");
-        bool ignored = true;
+        bool allow_threads = true;
         // The official section's name for PythonScript.
         std::string path;
         section.read("Path", path);
@@ -195,7 +195,12 @@ Settings Settings::parse(const std::string& json) {
         section.read("Scripts", settings.scripts);
         section.read("Verbose", settings.verbose);
         section.read("DisplayMemoryUsage", settings.display_memory_usage);
-        section.read("AllowThreads", ignored); // always true in effect
+        section.read("AllowThreads", allow_threads);
+        if (!allow_threads) {
+            settings.warnings.push_back(
+                "configuration: \"Python.AllowThreads\": false has no effect: other threads "
+                "always run Python while one is inside a function of Orthanc's");
+        }
         section.read("Executable", settings.executable);
         section.read_choice("EventLoop", settings.event_loop, {"asyncio", "uvloop"});
         section.read("SdkThreads", settings.sdk_threads, 1, 256);

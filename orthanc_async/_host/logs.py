@@ -12,6 +12,9 @@ from orthanc_async._host._native import native
 
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import TextIO
+
+    from _typeshed import ReadableBuffer as Buffer
 
 logger = logging.getLogger("orthanc_async")
 
@@ -34,19 +37,40 @@ class LogStream(io.TextIOBase):
 
     As warnings, because that is what Orthanc shows when nothing else is asked for, and a `print`
     is there to be seen.
+
+    Args:
+        real: the stream that this one stands for; None where the process has none.
     """
 
     encoding = "utf-8"
     errors = "backslashreplace"
+    mode = "w"
+    line_buffering = True
+    write_through = True
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, real: TextIO | None) -> None:
         self._name = name
+        self._real = real
         self._pending = threading.local()  # threads do not share lines
+        self.buffer = _Bytes(self)
 
     @property
     def name(self) -> str:
         """The name of the stream that this one stands for."""
         return self._name
+
+    def fileno(self) -> int:
+        """Return the real stream's descriptor, for faulthandler and child processes.
+
+        Raises:
+            io.UnsupportedOperation: the process has no such stream.
+        """
+        if self._real is None:
+            raise io.UnsupportedOperation("fileno")
+        return self._real.fileno()
+
+    def reconfigure(self, **_settings: Any) -> None:
+        """Do nothing: scripts set an encoding or the buffering, which a log decides itself."""
 
     def writable(self) -> bool:
         """Tell that this stream can be written to."""
@@ -74,6 +98,28 @@ class LogStream(io.TextIOBase):
             native._log(logging.WARNING, _sayable(line))
 
 
+class _Bytes(io.RawIOBase):
+    """The `buffer` of a stream, for scripts that write bytes."""
+
+    def __init__(self, stream: LogStream) -> None:
+        self._stream = stream
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def write(self, data: Buffer) -> int:
+        raw = bytes(data)
+        self._stream.write(raw.decode("utf-8", "backslashreplace"))
+        return len(raw)
+
+    def flush(self) -> None:
+        if not self.closed:
+            self._stream.flush()
+
+
 def _sayable(text: str) -> str:
     """Escape what UTF-8 cannot say, such as a path of other bytes, and what would cut a line."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
@@ -87,8 +133,8 @@ def install(*, debug: bool) -> None:
     root.addHandler(OrthancLogHandler())
     root.setLevel(logging.DEBUG if debug else logging.INFO)
     logging.captureWarnings(capture=True)
-    sys.stdout = LogStream("<stdout>")
-    sys.stderr = LogStream("<stderr>")
+    sys.stdout = LogStream("<stdout>", sys.__stdout__)
+    sys.stderr = LogStream("<stderr>", sys.__stderr__)
     sys.excepthook = _uncaught
     sys.unraisablehook = _unraisable
     threading.excepthook = _thread_died
