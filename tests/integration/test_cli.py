@@ -13,7 +13,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ import pytest
 from orthanc_async._server_net import free_port
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from waiting import wait_until
 
 HELLO = """
 from orthanc_async import rest
@@ -241,10 +241,7 @@ def test_orthanc_dies_with_the_command(run: Start) -> None:
     orthanc = orthanc_of(command)
     command.process.kill()
     command.process.wait()
-    deadline = time.monotonic() + 20
-    while _alive(orthanc) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not _alive(orthanc)
+    wait_until(lambda: not _alive(orthanc), f"the end of Orthanc, process {orthanc}")
     # Who is killed cannot tidy up.
     shutil.rmtree(configuration.parent)
 

@@ -7,6 +7,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from waiting import wait_until
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -187,9 +189,7 @@ def test_events_that_call_their_own_server(orthanc_server: OrthancFactory, tmp_p
             [json.loads(line) for line in told.read_text().splitlines()] if told.exists() else []
         )
 
-    deadline = time.monotonic() + 10
-    while len(rows()) < 4 and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_until(rows, "four requests at the start", done=lambda found: len(found) == 4)
     assert server.stop() == 0
     found = {(row[0], row[1]): row[2] for row in rows()}
     assert found == {
