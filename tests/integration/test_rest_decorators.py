@@ -106,6 +106,12 @@ def test_query(http: Http) -> None:
     assert answer.json() == {"a": r"'M\xfcller J'", "b": "''", "c": "'%25'", "A": "'1'"}
 
 
+def test_repeated(http: Http) -> None:
+    """Of a repeated query name all values arrive, the last one counts; of a header the first."""
+    answer = http.get("/t/repeated?a=1&b=2&a=%2B", headers=[("X-Mine", "1"), ("x-mine", "2")])
+    assert answer.json() == {"last": "+", "all": ["1", "+"], "x": "1"}
+
+
 # Answers
 
 

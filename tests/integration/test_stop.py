@@ -381,4 +381,5 @@ def test_port_taken(orthanc_server: OrthancFactory) -> None:
             assert "already in use" in error.log
             codes.append(error.exit_code)
         assert codes[0] == codes[1] is not None
+        assert "hook ran" in error.log
         assert "exit function ran" in error.log
