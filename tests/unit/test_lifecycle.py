@@ -167,8 +167,12 @@ def test_background_failure_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize("library", ["asyncio", "anyio"])
 def test_background_is_cancelled(library: str) -> None:
-    """A stop cancels tasks once, so that they can await while they clean up."""
+    """A stop cancels tasks once, so that they can await while they clean up, before the hooks."""
     seen: list[str] = []
+
+    @on_shutdown
+    async def hook() -> None:
+        seen.append("hook")
 
     async def task() -> None:
         try:
@@ -186,7 +190,7 @@ def test_background_is_cancelled(library: str) -> None:
         await asyncio.sleep(0)
 
     _run(body)
-    assert seen == ["closed"]
+    assert seen == ["closed", "hook"]
 
 
 def test_stubborn_task_and_hook(caplog: pytest.LogCaptureFixture) -> None:
