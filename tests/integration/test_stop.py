@@ -215,9 +215,6 @@ def test_endless_loop_at_the_stop(
         errors=("the event loop has not ended",),
     )
     requests = Requests(server, ["/spin"])
-    if kind == "route":
-        server.wait_log("the event loop has not turned for .* s: script.route .*GET /spin blocks")
-        server.wait_log("in spin")
     wait_until((tmp_path / "spinning").exists, "the loop to be blocked")
     took = timed_stop(server)
     assert requests.wait() == [503]
