@@ -128,7 +128,9 @@ def test_each_command_has_help(command: str) -> None:
     """The help of each command says what it does."""
     answer = CliRunner().invoke(main, [command, "--help"])
     assert answer.exit_code == Exit.OK
-    assert command in answer.output
+    summary = (main.commands[command].help or "").partition("\n")[0]
+    assert summary.endswith(".")
+    assert summary in " ".join(answer.output.split())
 
 
 @pytest.mark.parametrize(

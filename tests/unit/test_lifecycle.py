@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -237,6 +238,34 @@ def test_stubborn_task_and_hook(caplog: pytest.LogCaptureFixture) -> None:
     assert "the background task stubborn does not end" in caplog.text
     assert "stuck (@on_shutdown) does not end in time" in caplog.text
     assert time.monotonic() - started < 5
+
+
+def test_stop_before_the_start() -> None:
+    """A task that waits for a start which never comes is closed at the stop."""
+    waiting = _nothing()
+    background(waiting)
+    asyncio.run(lifecycle._shutdown(1))
+    assert inspect.getcoroutinestate(waiting) == inspect.CORO_CLOSED
+
+
+def test_hook_out_of_time_cleans_up() -> None:
+    """A stop hook that is left behind has begun to clean up before the stop goes on."""
+    seen: list[str] = []
+
+    @on_shutdown
+    async def endless() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            seen.append("cleaned up")
+
+    async def main() -> None:
+        await lifecycle._startup()
+        await lifecycle._shutdown(0.01)
+        seen.append("stopped")
+
+    asyncio.run(main())
+    assert seen == ["cleaned up", "stopped"]
 
 
 def test_background_refuses() -> None:
