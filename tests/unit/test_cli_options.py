@@ -114,6 +114,7 @@ def test_an_environment_variable_sets_an_option(script: Path) -> None:
     answer = CliRunner().invoke(main, ["run", str(script)], env=environment)
     assert answer.exit_code == Exit.USAGE
     assert "'many' is not a port" in " ".join(answer.output.split())
+    assert "ORTHANC_ASYNC_HTTP_PORT" in CliRunner().invoke(main, ["run", "--help"]).output
 
 
 def test_no_orthanc_is_told(script: Path) -> None:
