@@ -40,7 +40,7 @@ def find(names: Sequence[str]) -> list[Script]:
         names: Paths, relative ones counted from Orthanc's working directory.
 
     Raises:
-        ScriptError: One is missing, unreadable, or has a name that would hide another module.
+        ScriptError: One is missing, unreadable, or has the name of another one.
     """
     scripts: dict[str, Script] = {}
     for name in names:
@@ -60,10 +60,6 @@ def find(names: Sequence[str]) -> list[Script]:
                 "give that user the right to read it and to enter its folders"
             )
         script = Script(path, path.stem)
-        if script.name in {"orthanc", "orthanc_async"}:
-            raise ScriptError(
-                f"script {path} would hide the module {script.name!r} that it imports: rename it"
-            )
         if script.name in scripts:
             raise ScriptError(
                 f"two scripts are called {script.name!r}: {scripts[script.name].path} and {path}; "

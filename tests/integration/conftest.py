@@ -9,8 +9,8 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import signal
 import textwrap
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -21,9 +21,8 @@ import pydicom
 import pydicom.data
 import pytest
 from orthanc_async._server import OrthancServer, StartError
+from waiting import DEADLINE, wait_until
 
-DEADLINE = 15.0
-_POLL = 0.02
 _ERROR = re.compile(r"E\d{4} \d\d:\d\d:\d\d\.\d{6}")
 _SANITIZER = re.compile(r"\w+Sanitizer|: runtime error: |Fatal Python error|LeakSanitizer")
 _LOGS = pytest.StashKey[list[list[OrthancServer]]]()
@@ -128,16 +127,51 @@ class Orthanc(OrthancServer):
             count: how many matches to wait for.
             timeout: seconds.
         """
-        deadline = time.monotonic() + timeout
-        while True:
-            ended = self.exit_code is not None
-            found = [match[0] for match in re.finditer(pattern, self.log_text(), re.MULTILINE)]
-            if len(found) >= count:
-                return found
-            if ended or time.monotonic() > deadline:
-                why = "Orthanc has ended" if ended else f"{timeout:g} s have passed"
-                pytest.fail(f"the log holds {pattern!r} {len(found)} times, not {count}: {why}")
-            time.sleep(_POLL)
+
+        def look() -> list[str]:
+            return [match[0] for match in re.finditer(pattern, self.log_text(), re.MULTILINE)]
+
+        return wait_until(
+            look,
+            f"{pattern!r} in the log, {count} times",
+            done=lambda found: len(found) >= count,
+            timeout=timeout,
+            in_vain=lambda: None if self.exit_code is None else "Orthanc has ended",
+        )
+
+    def wait_ready(self) -> None:
+        """Wait until it serves, and ends in peace when asked to."""
+        super().wait_ready()
+        self._wait_signals()
+
+    def wait_started(self, count: int) -> None:
+        """Wait until it has started so many times, resets counted.
+
+        Args:
+            count: how often; 2 after the first reset.
+        """
+        self.wait_log("main.cpp.*Orthanc has started", count=count, timeout=30)
+        self._wait_signals()
+
+    def _wait_signals(self) -> None:
+        # Orthanc logs its start, and serves, a moment before it minds signals: until then, and
+        # again during a reset, one would kill it.
+        def minds_signals() -> bool:
+            if self.exit_code is not None:
+                return True
+            status = Path(f"/proc/{self.pid}/status").read_text("ascii", "replace")
+            found = re.search(r"SigCgt:\s*(\w+)", status)
+            assert found
+            caught = int(found[1], 16)
+            return bool(caught & 1 << (signal.SIGTERM - 1))
+
+        wait_until(minds_signals, "Orthanc to mind signals")
+
+    def ask(self, path: str) -> Answer:
+        """GET a path; again where the answer is that a route is being registered."""
+        return wait_until(
+            lambda: self.http.get(path), f"GET {path} to be let in", done=lambda a: a.status != 503
+        )
 
     def wait_json(
         self, path: str, done: Callable[[Any], object], *, timeout: float = DEADLINE
@@ -151,15 +185,17 @@ class Orthanc(OrthancServer):
             done: tells whether the JSON is as wanted.
             timeout: seconds, after which the test fails.
         """
-        deadline = time.monotonic() + timeout
-        while True:
+
+        def look() -> tuple[int, str]:
             answer = self.http.get(path)
             assert answer.status in {200, 503}, answer.text
-            if answer.status == 200 and done(value := answer.json()):
-                return value
-            if time.monotonic() > deadline:
-                pytest.fail(f"GET {path} does not give what is wanted: {answer.text[:2000]}")
-            time.sleep(_POLL)
+            return answer.status, answer.text
+
+        def wanted(state: tuple[int, str]) -> object:
+            return state[0] == 200 and done(json.loads(state[1]))
+
+        _, text = wait_until(look, f"what is wanted of GET {path}", done=wanted, timeout=timeout)
+        return json.loads(text)
 
     def upload(self, file: Path | bytes) -> dict[str, Any]:
         """Store a DICOM file; return Orthanc's answer."""
@@ -286,12 +322,16 @@ def _end(server: Orthanc) -> list[str]:
         return []
     if server.exit_code is None:
         server.stop()
-    deadline = time.monotonic() + 2
-    while (left := server.processes()) and time.monotonic() < deadline:
-        time.sleep(_POLL)
     problems = server.problems()
-    if left:
-        problems.append(f"Orthanc left processes behind: {left}")
+    try:
+        wait_until(
+            server.processes,
+            "the end of what Orthanc has started",
+            done=lambda left: not left,
+            timeout=2,
+        )
+    except AssertionError as error:
+        problems.append(str(error))
     return problems
 
 

@@ -99,6 +99,15 @@ async def query(request: rest.Request) -> dict[str, Any]:
     return {key: ascii(value) for key, value in request.query.items()}
 
 
+@rest.get("/t/repeated")
+async def repeated(request: rest.Request) -> dict[str, Any]:
+    return {
+        "last": request.query["a"],
+        "all": request.query.getlist("a"),
+        "x": request.headers["X-Mine"],
+    }
+
+
 # Answers
 
 

@@ -13,7 +13,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ import pytest
 from orthanc_async._server_net import free_port
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from waiting import wait_until
 
 HELLO = """
 from orthanc_async import rest
@@ -173,9 +173,15 @@ def test_run_serves_the_script(run: Start, tmp_path: Path) -> None:
     command.wait_line(r"Ctrl-C ends it")
     status, body = get(port, "/hello")
     assert (status, json.loads(body)) == (200, {"hello": "world"})
-    banner = command.output
-    for expected in ("Explorer", "DICOM", "OrthancStorage", "libOrthancAsync.so", sys.prefix):
-        assert expected in banner
+    for row in (
+        r"Explorer +http://127\.0\.0\.1:\d+/app/explorer\.html",
+        r"DICOM +ORTHANC on port \d+",
+        r"Storage +\S*OrthancStorage",
+        r"Plugin +\S+/libOrthancAsync\.so",
+        rf"Environment +{re.escape(sys.prefix)}",
+        r"Scripts +\S+/hello\.py",
+    ):
+        command.wait_line("^ +" + row)
     configuration = command.wait_line(r"Configuration +(\S+)")[1]
     assert Path(configuration).exists()
     command.ctrl_c()
@@ -241,10 +247,7 @@ def test_orthanc_dies_with_the_command(run: Start) -> None:
     orthanc = orthanc_of(command)
     command.process.kill()
     command.process.wait()
-    deadline = time.monotonic() + 20
-    while _alive(orthanc) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not _alive(orthanc)
+    wait_until(lambda: not _alive(orthanc), f"the end of Orthanc, process {orthanc}")
     # Who is killed cannot tidy up.
     shutil.rmtree(configuration.parent)
 

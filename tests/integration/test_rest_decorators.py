@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from waiting import wait_until
 
 if TYPE_CHECKING:
     from integration.conftest import Http, Orthanc, OrthancFactory
@@ -24,10 +24,8 @@ def server(shared_orthanc: OrthancFactory) -> Orthanc:
         "Cannot parse JSON|Bad request|Unknown resource",
     ]
     server = shared_orthanc(SCRIPT, errors=errors)
-    deadline = time.monotonic() + 15
     # The start hooks register routes, which refuses requests for a moment.
-    while server.http.get("/t/several").status == 503 and time.monotonic() < deadline:
-        time.sleep(0.02)
+    server.ask("/t/several")
     return server
 
 
@@ -81,9 +79,9 @@ def test_mount(http: Http) -> None:
 @pytest.mark.parametrize("path", ["/t/late/x/async", "/t/late/x/plain", "/mounted/late/x"])
 def test_late(server: Orthanc, path: str) -> None:
     """A start hook may declare routes."""
-    deadline = time.monotonic() + 15
-    while (answer := server.http.get(path)).status != 200 and time.monotonic() < deadline:
-        time.sleep(0.02)
+    answer = wait_until(
+        lambda: server.http.get(path), f"the route {path}", done=lambda found: found.status == 200
+    )
     assert answer.text == "late x"
 
 
@@ -106,6 +104,12 @@ def test_query(http: Http) -> None:
     """Query arguments are decoded once."""
     answer = http.get("/t/query?a=M%C3%BCller+J&b&c=%2525&%41=1")
     assert answer.json() == {"a": r"'M\xfcller J'", "b": "''", "c": "'%25'", "A": "'1'"}
+
+
+def test_repeated(http: Http) -> None:
+    """Of a repeated query name all values arrive, the last one counts; of a header the first."""
+    answer = http.get("/t/repeated?a=1&b=2&a=%2B", headers=[("X-Mine", "1"), ("x-mine", "2")])
+    assert answer.json() == {"last": "+", "all": ["1", "+"], "x": "1"}
 
 
 # Answers

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from orthanc_async._server import ServerError
+from waiting import wait_until
 
 if TYPE_CHECKING:
     from integration.conftest import OrthancFactory
@@ -73,7 +73,7 @@ def test_signal_ends_orthanc(orthanc_server: OrthancFactory, number: int) -> Non
         server.config_path.write_text(json.dumps({**config, "Name": "changed"}))
         server.send_signal(number)
         server.wait_log("stop hook ran")
-        server.wait_log("Orthanc has started", count=2)
+        server.wait_started(2)
         number = signal.SIGINT
     assert server.stop(number) == 0
     assert "stop hook ran" in server.log_text()
@@ -94,9 +94,7 @@ def test_signal_while_a_script_is_loaded(
     server.expected_exit = None
     server.expected_errors = (".",)
     server.launch()
-    deadline = time.monotonic() + 15
-    while not (tmp_path / "loading").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_until((tmp_path / "loading").exists, "the script to be loaded")
     server.send_signal(number)
     try:
         assert server.wait(5) != 0

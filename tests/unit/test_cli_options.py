@@ -115,6 +115,7 @@ def test_an_environment_variable_sets_an_option(script: Path) -> None:
     answer = CliRunner().invoke(main, ["run", str(script)], env=environment)
     assert answer.exit_code == Exit.USAGE
     assert "'many' is not a port" in " ".join(answer.output.split())
+    assert "ORTHANC_ASYNC_HTTP_PORT" in CliRunner().invoke(main, ["run", "--help"]).output
 
 
 def test_no_orthanc_is_told(script: Path) -> None:
@@ -129,7 +130,9 @@ def test_each_command_has_help(command: str) -> None:
     """The help of each command says what it does."""
     answer = CliRunner().invoke(main, [command, "--help"])
     assert answer.exit_code == Exit.OK
-    assert command in answer.output
+    summary = (main.commands[command].help or "").partition("\n")[0]
+    assert summary.endswith(".")
+    assert summary in " ".join(answer.output.split())
 
 
 @pytest.mark.parametrize(

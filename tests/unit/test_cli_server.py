@@ -18,6 +18,7 @@ from orthanc_async._server import (
     find_orthanc,
 )
 from orthanc_async._server_net import free_port, port_owner, port_taken
+from waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,10 +114,7 @@ def test_a_stubborn_program_is_killed(make: Make) -> None:
     assert len(server.processes()) == 2
     with pytest.raises(ServerError, match=r"within 0\.2 s of SIGTERM"):
         server.stop(timeout=0.2)
-    deadline = time.monotonic() + 5
-    while server.processes() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert server.processes() == []
+    wait_until(server.processes, "the end of the session", done=lambda left: not left, timeout=5)
 
 
 TAKEN = """

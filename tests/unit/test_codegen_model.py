@@ -276,6 +276,7 @@ def test_member_names() -> None:
     """Members lose their prefix and any underscore before it."""
     assert member_name("ChangeType", "OrthancPluginChangeType_NewStudy") == "NEW_STUDY"
     assert member_name("Odd", "_OrthancPluginOdd_OneTwo") == "ONE_TWO"
+    assert member_name("Odd", "OrthancPluginOdd_Rgb24Bit") == "RGB24BIT"
 
 
 def test_comments_are_cut_into_parts() -> None:

@@ -91,6 +91,7 @@ def test_resource_events(server: Server, decorator: Any, type_: str, resource: A
     async def handler(resource: oa.Resource) -> None:
         seen.append(resource)
 
+    assert getattr(oa, decorator.__name__) is decorator
     assert decorator(handler) is handler
     assert decorator()(handler) is handler
     kinds = [oa.Patient, oa.Study, oa.Series, oa.Instance]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import threading
 import time
 from pathlib import Path
@@ -170,8 +171,12 @@ def test_background_failure_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize("library", ["asyncio", "anyio"])
 def test_background_is_cancelled(library: str) -> None:
-    """A stop cancels tasks once, so that they can await while they clean up."""
+    """A stop cancels tasks once, so that they can await while they clean up, before the hooks."""
     seen: list[str] = []
+
+    @on_shutdown
+    async def hook() -> None:
+        seen.append("hook")
 
     async def task() -> None:
         try:
@@ -189,7 +194,7 @@ def test_background_is_cancelled(library: str) -> None:
         await asyncio.sleep(0)
 
     _run(body)
-    assert seen == ["closed"]
+    assert seen == ["closed", "hook"]
 
 
 def test_stubborn_task_and_hook(caplog: pytest.LogCaptureFixture) -> None:
@@ -236,6 +241,34 @@ def test_stubborn_task_and_hook(caplog: pytest.LogCaptureFixture) -> None:
     assert "the background task stubborn does not end" in caplog.text
     assert "stuck (@on_shutdown) does not end in time" in caplog.text
     assert time.monotonic() - started < 5
+
+
+def test_stop_before_the_start() -> None:
+    """A task that waits for a start which never comes is closed at the stop."""
+    waiting = _nothing()
+    background(waiting)
+    asyncio.run(lifecycle._shutdown(1))
+    assert inspect.getcoroutinestate(waiting) == inspect.CORO_CLOSED
+
+
+def test_hook_out_of_time_cleans_up() -> None:
+    """A stop hook that is left behind has begun to clean up before the stop goes on."""
+    seen: list[str] = []
+
+    @on_shutdown
+    async def endless() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            seen.append("cleaned up")
+
+    async def main() -> None:
+        await lifecycle._startup()
+        await lifecycle._shutdown(0.01)
+        seen.append("stopped")
+
+    asyncio.run(main())
+    assert seen == ["cleaned up", "stopped"]
 
 
 def test_background_refuses() -> None:

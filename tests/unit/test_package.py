@@ -44,8 +44,9 @@ def test_routes_are_cheap_to_import() -> None:
         "from orthanc_async import rest;"
         "json.dump(sorted(sys.modules), sys.stdout)"
     )
+    # Without -P it would be the package in the working directory, not the installed one.
     done = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, timeout=60
+        [sys.executable, "-P", "-c", code], check=True, capture_output=True, timeout=60
     )
     modules = json.loads(done.stdout)
     for name in ("anyio", "aiohttp", "click", "orthanc_async.lifecycle", "orthanc_async.events"):

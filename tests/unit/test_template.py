@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from orthanc_async import rest
@@ -115,3 +116,10 @@ def test_bad_prefix(prefix: str, text: str) -> None:
     """A prefix that is no literal path, or hides all of Orthanc, is refused."""
     with pytest.raises(ValueError, match=re.escape(text)):
         rest.mount(prefix)
+
+
+@pytest.mark.parametrize("declare", [rest.regex, rest.mount])
+def test_no_text(declare: Any) -> None:
+    """A path that is no text is refused with its type."""
+    with pytest.raises(TypeError, match=r"must be text.*, not int"):
+        declare(3)
