@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     class Native(Protocol):
         """What the C++ half offers to this one."""
 
+        RestOutput: type
         _current_output: ContextVar[Any]
 
         def _settings(self) -> dict[str, Any]: ...
