@@ -18,7 +18,7 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import _chroot
 import _sum_up
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).resolve().parent.parent
 # What the tests want beside the packages of scripts/setup.
 FURTHER = ("ca-certificates", "orthanc-python", "procps", "python3")
+STAMP = "root.stamp"
 TAIL = 60  # lines of a failed command's log that are shown
 
 
@@ -65,7 +66,7 @@ class Row:
 
 
 class Place:
-    """The folders of one system in the cache, locked while this object lives.
+    """The folders of one system in the cache, locked until its end as a context manager.
 
     Args:
         system: which one.
@@ -80,7 +81,7 @@ class Place:
         self.root = folder / "root"
         self.project = folder / "project"
         self.log = folder / "log"
-        self._stamp = folder / "root.stamp"
+        self._stamp = folder / STAMP
         self._mark = folder / "made-by-scripts-matrix"
         for item in (folder, self.debs, self.pip, self.project):
             item.mkdir(parents=True, exist_ok=True)
@@ -90,7 +91,14 @@ class Place:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            self._lock.close()
             raise MatrixError(f"another run of this script is using {folder}") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.close()
 
     def is_ready(self, packages: Sequence[str]) -> bool:
         """Tell whether the root is finished and has these packages."""
@@ -141,6 +149,7 @@ def wanted_packages() -> list[str]:
 
 def test(place: Place, row: Row, options: argparse.Namespace) -> Row:
     """Build and test inside; return the finished row."""
+    place.log.write_text("")
     place.copy_project()
     results = place.project / "build/test-results"
     shutil.rmtree(results, ignore_errors=True)
@@ -172,24 +181,41 @@ def one_system(system: System, options: argparse.Namespace) -> Row:
     start = time.monotonic()
     row = Row(system.title)
     try:
-        place = Place(system, options.cache)
         packages = wanted_packages()
-        if not place.is_ready(packages):
-            if options.ready_only:
-                return replace(row, tests="left out: its folder has not been made yet", good=True)
-            say(f"{system.title}: making {place.root} ({place.log})")
-            place.make(packages)
-        row = described(place, row)
-        say(f"{system.title}: building and testing ({place.log})")
-        place.log.write_text("")
-        row = test(place, row, options)
+        with Place(system, options.cache) as place:
+            row = in_place(place, packages, row, options)
     except MatrixError as error:
         say(f"{system.title}: {error}")
-        row = replace(row, tests="not run" if row.tests == "-" else row.tests)
-    minutes = (time.monotonic() - start) / 60
-    if not row.good and "place" in locals():
-        show_tail(place.log)
-    return replace(row, minutes=minutes)
+    return replace(row, minutes=(time.monotonic() - start) / 60)
+
+
+def in_place(place: Place, packages: Sequence[str], row: Row, options: argparse.Namespace) -> Row:
+    """Make the root where needed, build and test; show the log's end if something failed."""
+    title = place.system.title
+    try:
+        if not place.is_ready(packages):
+            say(f"{title}: making {place.root} ({place.log})")
+            place.make(packages)
+        row = described(place, row)
+        say(f"{title}: building and testing ({place.log})")
+        row = test(place, row, options)
+    finally:
+        if not row.good:
+            show_tail(place.log)
+    return row
+
+
+def choose(options: argparse.Namespace) -> list[System]:
+    """Return the systems to test, and say which ones are left out."""
+    chosen = [item for item in SYSTEMS if not options.only or item.name in options.only]
+    if options.ready_only:
+        for system in list(chosen):
+            folder = options.cache / system.name
+            built = folder / "project/.venv/orthanc-async.stamp"
+            if not ((folder / STAMP).exists() and built.exists()):
+                say(f"{system.title} is left out: {folder} has not been filled by scripts/matrix")
+                chosen.remove(system)
+    return chosen
 
 
 def described(place: Place, row: Row) -> Row:
@@ -254,7 +280,12 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=names, help="this system; repeatable")
     parser.add_argument("--quick", action="store_true", help="the quick part of pytest only")
     parser.add_argument(
-        "--ready-only", action="store_true", help="leave out a system whose folder is not made yet"
+        "--ready-only",
+        action="store_true",
+        help="leave out what no earlier run has made yet, also for lack of root or debootstrap",
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=float("inf"), help="begin no system after so many"
     )
     options, further = parser.parse_known_args()
     options.pytest = further
@@ -262,10 +293,16 @@ def main() -> int:
     missing = _chroot.missing_tools()
     if missing:
         say(missing)
-        return 1
-    chosen = [item for item in SYSTEMS if not options.only or item.name in options.only]
-    rows = [one_system(system, options) for system in chosen]
-    print(*table(rows), sep="\n")
+        return 0 if options.ready_only else 1
+    start = time.monotonic()
+    rows = []
+    for system in choose(options):
+        if time.monotonic() - start > 60 * options.minutes:
+            say(f"{system.title} is left out: {options.minutes:g} minutes are over")
+            continue
+        rows.append(one_system(system, options))
+    if rows:
+        print(*table(rows), sep="\n")
     return 0 if all(row.good for row in rows) else 1
 
 
