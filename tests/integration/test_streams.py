@@ -90,11 +90,12 @@ def test_sent_at_once(server: Orthanc) -> None:
 
 @both
 def test_breaks_off(server: Orthanc, kind: str) -> None:
-    """A stream that breaks off is no whole answer; one that is collected is an error."""
+    """A failure after the first part of a stream is in the log; one that is collected, a 500."""
+    answer = server.http.get(f"/{kind}/broken")
     if server.streams:
-        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
-            server.http.get(f"/{kind}/broken")
+        # Orthanc ends a stream by closing the connection, whether it is whole or not.
+        assert (answer.status, answer.body) == (200, b"first")
     else:
-        assert server.http.get(f"/{kind}/broken").status == 500
+        assert answer.status == 500
     server.wait_log("ValueError: in the middle")
     assert server.http.get(f"/{kind}/parts").status == 200
