@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --long."""
+    """Add --long and --quick."""
     parser.addoption(
         "--long", action="store_true", help="run the long form of soak and reset tests too"
+    )
+    parser.addoption(
+        "--quick", action="store_true", help="run only what takes a minute or two in all"
     )
 
 
@@ -21,11 +25,27 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["ORTHANC_ASYNC_LONG"] = "1"
 
 
+# With --quick: most of the unit tests, and of the integration tests the modules that share one
+# Orthanc for many tests.
+QUICK = (
+    "unit",
+    "compatibility",
+    "integration/test_sdk",
+    "integration/test_rest_output",
+    "integration/test_rest_decorators",
+    "integration/test_changes_async",
+    "integration/test_environment",
+)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the long tests out unless they are asked for."""
-    if config.getoption("--long"):
-        return
-    chosen = [item for item in items if item.get_closest_marker("long") is None]
+    """Leave the long tests out unless they are asked for; with --quick, most others too."""
+    chosen = list(items)
+    if not config.getoption("--long"):
+        chosen = [item for item in chosen if item.get_closest_marker("long") is None]
+    if config.getoption("--quick"):
+        folder = Path(__file__).parent
+        chosen = [item for item in chosen if f"{item.path.relative_to(folder)}".startswith(QUICK)]
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = chosen
 

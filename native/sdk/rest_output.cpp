@@ -187,6 +187,9 @@ void hand_over(OutputTarget& target, std::unique_ptr<OutputOperation> operation,
 template <class Op> constexpr bool is_item = false;
 template <> inline constexpr bool is_item<ops::SendMultipartItem> = true;
 template <> inline constexpr bool is_item<ops::SendMultipartItem2> = true;
+#if ORTHANC_PLUGINS_VERSION_IS_ABOVE(1, 12, 6)
+template <> inline constexpr bool is_item<ops::SendStreamChunk> = true;
+#endif
 
 // StartMultipartAnswer, and StartStreamAnswer where the header has it.
 template <class Op>
@@ -396,6 +399,10 @@ PyMethodDef methods[] = {
     PLAIN(StartMultipartAnswer),
     ITEM(SendMultipartItem),
     ITEM(SendMultipartItem2),
+#if ORTHANC_PLUGINS_VERSION_IS_ABOVE(1, 12, 6)
+    PLAIN(StartStreamAnswer),
+    ITEM(SendStreamChunk),
+#endif
     {nullptr, nullptr, 0, nullptr},
 };
 

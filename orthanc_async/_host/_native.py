@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     class Native(Protocol):
         """What the C++ half offers to this one."""
 
+        RestOutput: type
         _current_output: ContextVar[Any]
         _current_question: ContextVar[Pending]
 

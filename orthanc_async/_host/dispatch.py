@@ -63,6 +63,10 @@ def begin(settings: dict[str, Any], on_started: Callable[[], None]) -> None:
     # Later versions of Orthanc decode the query before a plugin sees it.
     rest._query_is_encoded = settings["orthanc_version"] < (1, 13)
     rest._debug = settings["debug"]
+    # A plugin built with a newer header may run in an older Orthanc, and the other way round.
+    rest._can_stream = settings["orthanc_version"] >= (1, 12, 6) and hasattr(
+        native.RestOutput, "StartStreamAnswer"
+    )
     session.on_started = on_started
     _changes.clear()
     _stored.clear()

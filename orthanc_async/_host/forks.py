@@ -1,4 +1,7 @@
-"""Forked children: no server, and a log lock that nobody will release."""
+"""Child processes of scripts.
+
+Forked ones have no server, and a log lock that nobody will release; others import the script.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ import asyncio
 import functools
 import os
 import signal
+import sys
 import threading
+from importlib.machinery import ModuleSpec
 from typing import Any
 
 import orthanc
@@ -20,8 +25,17 @@ _blocked = threading.local()  # the mask of each thread that is about to fork
 
 @functools.cache  # hooks cannot be taken back: once per process
 def install() -> None:
-    """See to it that the SDK raises in forked children, and that they write to stderr."""
+    """Prepare for children: in forked ones the SDK raises, and they write to stderr.
+
+    Those of the start methods spawn and forkserver run the module named here first.
+    """
     os.register_at_fork(before=_block, after_in_parent=_unblock, after_in_child=_in_child)
+    # Python's own start does so, but not without its signal handlers: writing to a pipe that
+    # nobody reads raises, here and in children, instead of ending the process.
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, signal.SIG_IGN)
+    sys.modules["__main__"].__spec__ = ModuleSpec("orthanc_async._worker", None)
 
 
 def _in_child() -> None:

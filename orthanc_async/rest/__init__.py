@@ -45,8 +45,8 @@ STREAM_LIMIT = 64 * 1024 * 1024
 """How many bytes of an iterator are collected where Orthanc cannot stream."""
 
 # Set by the host at each start: whether query arguments come with their percent-escapes, as on
-# Orthanc 1.10.1, and whether error answers tell an exception's text (the setting Debug). Streamed
-# answers (StartStreamAnswer, from 1.12.6 on) are not bound yet.
+# Orthanc 1.10.1, whether error answers tell an exception's text (the setting Debug), and whether
+# there are streamed answers (from 1.12.6 on).
 _query_is_encoded = True
 _debug = False
 _can_stream = False

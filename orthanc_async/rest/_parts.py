@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orthanc_async.rest._answer import BYTES, Broken, Unsendable, check, send, send_headers
 from orthanc_async.rest._response import Multipart, Response
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+
+class _Way(NamedTuple):
+    items: Any
+    begin: Callable[[], None]
+    send: Callable[[bytes], Awaitable[object]]
+    send_blocking: Callable[[bytes], object]
 
 
 async def parts(output: Any, result: Any) -> None:
@@ -20,23 +27,18 @@ async def parts(output: Any, result: Any) -> None:
         Broken: It failed after the answer had begun.
     """
     response, body = _unwrap(result)
-    if isinstance(body, Multipart):
-        items = _as_async(body.items)
-        begin = _begin_multipart(output, response, body)
-        await _send_all(items, begin, output.send_multipart_item)
-    elif sys.modules["orthanc_async.rest"]._can_stream and response.status == 200:
-        items = _as_async(body)
-        begin = _begin_stream(output, response)
-        await _send_all(items, begin, output.send_stream_chunk)
-    else:
-        collected = bytearray()
-        items = _as_async(body)
-        try:
-            async for item in items:
-                _collect(collected, item)
-        finally:
-            await _close(items)
-        _finish_collected(output, response, collected)
+    way = _way(output, response, body)
+    if way is not None:
+        await _send_all(way)
+        return
+    collected = bytearray()
+    items = _as_async(body)
+    try:
+        async for item in items:
+            _collect(collected, item)
+    finally:
+        await _close(items)
+    _finish_collected(output, response, collected)
 
 
 def parts_blocking(output: Any, result: Any, wait: Callable[[Any], Any]) -> None:
@@ -51,27 +53,43 @@ def parts_blocking(output: Any, result: Any, wait: Callable[[Any], Any]) -> None
         Unsendable, Broken: As `parts` does.
     """
     response, body = _unwrap(result)
-    if not isinstance(body, Multipart):
+    way = _way(output, response, body)
+    if way is None:
         collected = bytearray()
         for item in _as_sync(body, wait):
             _collect(collected, item)
         _finish_collected(output, response, collected)
         return
-    begin = _begin_multipart(output, response, body)
     started = False
     try:
-        for item in _as_sync(body.items, wait):
+        for item in _as_sync(way.items, wait):
             chunk = _chunk(item)
             if not started:
-                begin()
+                way.begin()
                 started = True
-            output.SendMultipartItem(chunk)
+            way.send_blocking(chunk)
         if not started:
-            begin()
+            way.begin()
     except Exception as error:
         if started:
             raise Broken from error
         raise
+
+
+def _way(output: Any, response: Response, body: Any) -> _Way | None:
+    """Return how the parts are sent, or None where they have to be collected."""
+    if isinstance(body, Multipart):
+        return _Way(
+            body.items,
+            _begin_multipart(output, response, body),
+            output.send_multipart_item,
+            output.SendMultipartItem,
+        )
+    # Orthanc sends streams with status 200 only.
+    if sys.modules["orthanc_async.rest"]._can_stream and response.status == 200:
+        begin = _begin_stream(output, response)
+        return _Way(body, begin, output.send_stream_chunk, output.SendStreamChunk)
+    return None
 
 
 def _unwrap(result: Any) -> tuple[Response, Any]:
@@ -126,22 +144,19 @@ def _begin_stream(output: Any, response: Response) -> Callable[[], None]:
     return begin
 
 
-async def _send_all(
-    items: AsyncIterator[Any],
-    begin: Callable[[], None],
-    send: Callable[[bytes], Awaitable[object]],
-) -> None:
+async def _send_all(way: _Way) -> None:
+    items = _as_async(way.items)
     started = False
     try:
         async for item in items:
             chunk = _chunk(item)
             if not started:
                 # Not before the first item: until then a failure still has its own status.
-                begin()
+                way.begin()
                 started = True
-            await send(chunk)
+            await way.send(chunk)
         if not started:
-            begin()
+            way.begin()
     except Exception as failure:
         if started:
             raise Broken from failure

@@ -44,6 +44,7 @@ def observed(answer: Answer) -> tuple[int, list[tuple[str, str]], bytes]:
     return answer.status, headers, body
 
 
+SIZED = {"/output/status": 404, "/output/status-short": 403}
 OUTPUTS = [
     *("str", "bytes", "empty", "header", "cookie", "redirect"),
     *("status", "status-short", "status-code", "unauthorized", "not-allowed"),
@@ -86,6 +87,10 @@ def test_same_answer(pair: tuple[Orthanc, Orthanc], request_: dict[str, Any]) ->
     mine, other = (
         observed(server.http.request(**{"method": "GET", **request_})) for server in pair
     )
+    if request_["path"] in SIZED and pair[1].version >= (1, 12, 7):
+        # The official plugin takes the size of SendHttpStatus in version 4.0 only.
+        assert (mine[0], other[0]) == (SIZED[request_["path"]], 500)
+        return
     assert mine == other
 
 
@@ -114,6 +119,10 @@ def test_sdk(pair: tuple[Orthanc, Orthanc]) -> None:
     assert other.status == 200, other.text
     assert mine.status == 200, mine.text
     for key, value in other.json().items():
+        if key == "after plugins, 404" and pair[1].version >= (1, 12, 7):
+            # What answers there is a route that the official plugin refuses: see SIZED.
+            assert (mine.json()[key][2], value[2]) == (17, 1)
+            continue
         assert (key, mine.json()[key]) == (key, value)
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import pydicom
 import pydicom.data
 import pytest
+from orthanc_async import _build_info
 from orthanc_async._server import OrthancServer, StartError
 from waiting import DEADLINE, wait_until
 
@@ -119,6 +120,17 @@ class Orthanc(OrthancServer):
         """A client for its REST API."""
         return Http(self.http_port)
 
+    @property
+    def version(self) -> tuple[int, ...]:
+        """The version of Orthanc, such as (1, 12, 7)."""
+        text = self.http.get("/system").json()["Version"]
+        return tuple(int(part) for part in re.findall(r"\d+", text))
+
+    @property
+    def streams(self) -> bool:
+        """Whether there are streamed answers: from SDK and Orthanc 1.12.6 on."""
+        return min(self.version, build_version()) >= (1, 12, 6)
+
     def wait_log(self, pattern: str, *, count: int = 1, timeout: float = DEADLINE) -> list[str]:
         """Wait until the log holds a pattern so many times; return the matches.
 
@@ -216,6 +228,11 @@ class Orthanc(OrthancServer):
             if _SANITIZER.search(line) or (_ERROR.match(line) and not expected):
                 found.append(f"unexpected in the log: {line}")
         return found
+
+
+def build_version() -> tuple[int, ...]:
+    """Return the version of the SDK that the plugin was built with, such as (1, 12, 7)."""
+    return tuple(int(part) for part in _build_info.SDK_VERSION.split("."))
 
 
 class OrthancFactory:

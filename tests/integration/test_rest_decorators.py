@@ -38,7 +38,7 @@ def http(server: Orthanc) -> Http:
 # Paths and methods
 
 
-def test_templates(http: Http) -> None:
+def test_templates(server: Orthanc, http: Http) -> None:
     """Fields of a path arrive decoded and converted; literal characters stand for themselves."""
     answer = http.get("/t/patients/M%C3%BCller%20J/files/a/b.dcm")
     assert answer.json() == {"patient": "M\u00fcller J", "name": "a/b.dcm"}
@@ -46,7 +46,9 @@ def test_templates(http: Http) -> None:
     assert http.get("/t/frames/first").text == "first"
     assert http.get("/t/frames/x").status == 404
     assert http.get("/t/codes/AB-12").json() == {"digits": "12", "groups": ["AB", "12"]}
-    assert http.get("/t/a.b+c").text == "literal"
+    assert http.get("/t/a.b%2Bc").text == "literal"
+    # Newer versions of Orthanc take a plus sign in a path for a space.
+    assert http.get("/t/a.b+c").status == (404 if server.version >= (1, 12, 7) else 200)
     assert http.get("/t/axbbc").status == 404
 
 
@@ -214,8 +216,12 @@ def test_generators(http: Http) -> None:
 
 
 def test_broken_parts(server: Orthanc) -> None:
-    """A failure in the middle of an answer in parts does not look like a success."""
-    assert server.http.get("/t/broken/iterator").status == 500
+    """A failure in the middle of an answer in parts is no success where Orthanc can tell it."""
+    answer = server.http.get("/t/broken/iterator")
+    if server.streams:  # the status is out with the first part
+        assert (answer.status, answer.body) == (200, b"first")
+    else:
+        assert answer.status == 500
     assert server.http.get("/t/broken/multipart").status == 500
     server.wait_log("ValueError: in the middle", count=2)
     assert server.http.get("/t/several").status == 200

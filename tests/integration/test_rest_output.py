@@ -47,7 +47,9 @@ def fields(answer: Answer) -> dict[str, Any]:
 def error_of(answer: Answer, status: int, uri: str) -> str:
     """Check the form of an error answer; return its message."""
     assert answer.status == status
-    assert answer.headers["Content-Type"] == "application/json"
+    # Orthanc 1.12.7 puts a text/plain of its own beside it, in this order or the other.
+    types = set(answer.headers.get_all("Content-Type", []))
+    assert {"application/json"} <= types <= {"application/json", "text/plain"}
     body = answer.json()
     assert (body["HttpStatus"], body["Uri"], body["Method"]) == (status, uri, "GET")
     assert set(body) == {"HttpError", "HttpStatus", "Message", "Method", "Uri"}
@@ -58,13 +60,15 @@ def error_of(answer: Answer, status: int, uri: str) -> str:
 
 
 @both
-def test_get(http: Http, kind: str) -> None:
+def test_get(server: Orthanc, http: Http, kind: str) -> None:
     """GET: the last of equal query names counts, one without value is empty; no body."""
     seen = fields(http.get(f"/{kind}/echo?a=1&b&c=&a=2&d=M%C3%BCller+J"))
     assert seen["fields"] == ["get", "groups", "headers", "method"]
     assert (seen["method"], seen["uri"]) == ("GET", repr(f"/{kind}/echo"))
     assert seen["groups"] == ["tuple"]
-    expected = {"a": "2", "b": "", "c": "", "d": "M%C3%BCller+J"}
+    # Orthanc 1.13 decodes the query; before, it is handed over as it comes.
+    name = "M\u00fcller J" if server.version >= (1, 13) else "M%C3%BCller+J"
+    expected = {"a": "2", "b": "", "c": "", "d": name}
     assert seen["get"] == ascii(expected)
     assert fields(http.get(f"/{kind}/echo"))["get"] == "{}"
 
@@ -102,21 +106,23 @@ def test_headers(http: Http, kind: str) -> None:
 
 
 @both
-def test_not_utf8(http: Http, kind: str) -> None:
+def test_not_utf8(server: Orthanc, http: Http, kind: str) -> None:
     """Bytes that are not UTF-8 become surrogates; raw ones in the path Orthanc refuses."""
     assert r"\udcff\udcfe" in fields(http.get(f"/{kind}/echo/%FF%FE/x/y"))["uri"]
     seen = fields(http.get(f"/{kind}/echo", headers={"X-Mine": b"\xff\xfe"}))
     assert seen["headers"] == r"{'x-mine': '\udcff\udcfe'}"
-    assert fields(http.get(f"/{kind}/echo?a=%FF"))["get"] == "{'a': '%FF'}"
+    decoded = ascii({"a": "\udcff" if server.version >= (1, 13) else "%FF"})
+    assert fields(http.get(f"/{kind}/echo?a=%FF"))["get"] == decoded
     assert http.get(b"/%s/echo/\xff/x/" % kind.encode()).status == 400
     assert http.get(b"/%s/echo?a=\xff" % kind.encode()).status == 400
 
 
 @both
-def test_nul(http: Http, kind: str) -> None:
-    """A NUL ends the path, as Orthanc hands C strings over; in the query it stays encoded."""
+def test_nul(server: Orthanc, http: Http, kind: str) -> None:
+    """A NUL ends the path, as Orthanc hands C strings over, and what is decoded of the query."""
     assert fields(http.get(f"/{kind}/echo%00/x"))["uri"] == repr(f"/{kind}/echo")
-    assert fields(http.get(f"/{kind}/echo?a=b%00c"))["get"] == "{'a': 'b%00c'}"
+    decoded = ascii({"a": "b" if server.version >= (1, 13) else "b%00c"})
+    assert fields(http.get(f"/{kind}/echo?a=b%00c"))["get"] == decoded
 
 
 @both
@@ -154,7 +160,7 @@ def test_bodies_at_once(http: Http, kind: str) -> None:
 
 
 @both
-def test_answers(http: Http, kind: str) -> None:
+def test_answers(server: Orthanc, http: Http, kind: str) -> None:
     """Every plain method of RestOutput has its effect."""
     answer = http.get(f"/{kind}/text")
     assert (answer.text, answer.headers["Content-Type"]) == ("gr\u00fc\u00df", "text/plain")
@@ -164,7 +170,8 @@ def test_answers(http: Http, kind: str) -> None:
     assert (answer.headers["X-One"], answer.headers["Set-Cookie"]) == ("1", "session=abc")
     assert answer.headers["X-Two"].encode("latin-1").decode() == "gr\u00fc\u00df"
     answer = http.get(f"/{kind}/redirect")
-    assert (answer.status, answer.headers["Location"]) == (301, "../elsewhere")
+    moved = 307 if server.version >= (1, 12, 7) else 301  # Orthanc's own choice
+    assert (answer.status, answer.headers["Location"]) == (moved, "../elsewhere")
     answer = http.get(f"/{kind}/unauthorized")
     assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, 'Basic realm="my realm"')
     answer = http.get(f"/{kind}/not_allowed")

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from integration.conftest import Orthanc, OrthancFactory
 
 SCRIPT = Path(__file__).with_name("sdk_script.py")
-ORTHANC_ERRORS = "PluginsManager.cpp:186|Cannot parse JSON|HttpClient|Bad request|regular file"
+ORTHANC_ERRORS = (
+    "Exception while invoking plugin service|Cannot parse JSON|HttpClient|Bad request|regular file"
+    "|Not implemented yet"
+)
 
 
 @pytest.fixture(scope="module")

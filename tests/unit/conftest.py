@@ -28,6 +28,7 @@ class Output:
         "StartMultipartAnswer": "multipart",
         "SendMultipartItem": "item",
         "StartStreamAnswer": "stream",
+        "SendStreamChunk": "chunk",
         "send_multipart_item": "item",
         "send_stream_chunk": "chunk",
     }

@@ -110,6 +110,22 @@ def test_streamed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("kind", ["waiting", "blocking"])
+def test_streamed_from_def(
+    server: Server, loop_thread: object, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """A `def` handler streams too, from either kind of iterator."""
+    monkeypatch.setattr(rest, "_can_stream", True)
+    source = Source(b"a", b"b")
+    output = _answer_blocking(server, getattr(source, kind)())
+    assert output.calls == [
+        ("stream", "application/octet-stream"),
+        ("chunk", b"a"),
+        ("chunk", b"b"),
+    ]
+    assert source.closed
+
+
+@pytest.mark.parametrize("kind", ["waiting", "blocking"])
 def test_multipart(server: Server, kind: str) -> None:
     """Parts from either kind of iterator are items of one multipart answer."""
     items = getattr(Source(b"a", "b"), kind)()

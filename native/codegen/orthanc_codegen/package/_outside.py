@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import multiprocessing
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,10 +17,16 @@ _HELP = (
 )
 
 
+def _is_worker() -> bool:
+    # A worker that imports the script to find its target does not know its parent yet.
+    main = sys.modules["__main__"].__name__
+    return multiprocessing.parent_process() is not None or main == "__mp_main__"
+
+
 def _missing(name: str) -> Callable[..., Any]:
     def missing(*_arguments: Any) -> None:
         # Worker processes import the script too, and its callbacks are of no use there.
-        if name.startswith("Register") and multiprocessing.parent_process() is not None:
+        if name.startswith("Register") and _is_worker():
             return
         msg = f"orthanc.{name}() {_HELP}"
         raise RuntimeError(msg)
