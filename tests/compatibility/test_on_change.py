@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,11 @@ SCRIPT = Path(__file__).with_name("on_change_script.py")
 DELETED, NEW_INSTANCE, STARTED, UPDATED_ATTACHMENT, UPDATED_METADATA = 1, 3, 10, 12, 13
 
 Events = tuple[list[dict[str, Any]], list[dict[str, Any]]]
+
+
+def at_least(wanted: int, events: list[Any]) -> bool:
+    """Tell whether so many events have come."""
+    return len(events) >= wanted
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +117,6 @@ def test_blocking(pair: Pair, dicom_file: Path) -> None:
         assert server.http.get("/events").json() == held
         assert server.http.get("/go").status == 200
         wanted = len(held) + 4  # the instance and what it was alone in
-        after = server.wait_json("/events", lambda events, n=wanted: len(events) >= n)
+        after = server.wait_json("/events", partial(at_least, wanted))
         assert {event["type"] for event in after[len(held) :]} == {DELETED}
         assert server.http.get("/most").json() == [1, 1]

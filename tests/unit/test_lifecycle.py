@@ -247,7 +247,7 @@ def test_stop_before_the_start() -> None:
     """A task that waits for a start which never comes is closed at the stop."""
     waiting = _nothing()
     background(waiting)
-    asyncio.run(lifecycle._shutdown(1))
+    asyncio.run(_lifespan.shutdown(1))
     assert inspect.getcoroutinestate(waiting) == inspect.CORO_CLOSED
 
 
@@ -263,8 +263,8 @@ def test_hook_out_of_time_cleans_up() -> None:
             seen.append("cleaned up")
 
     async def main() -> None:
-        await lifecycle._startup()
-        await lifecycle._shutdown(0.01)
+        await _lifespan.startup()
+        await _lifespan.shutdown(0.01)
         seen.append("stopped")
 
     asyncio.run(main())
