@@ -15,7 +15,7 @@ std::shared_ptr<Registry>& slot() {
 
 } // namespace
 
-std::shared_ptr<Registry> Registry::create(const py::module_& dispatch) {
+std::shared_ptr<Registry> Registry::create(const py::module_& dispatch, bool limits_handlers) {
     // A call of Orthanc's may hold the last reference on a thread without the GIL: the mailbox
     // carries it to where it may be destroyed.
     class Burial final : public runtime::Message {
@@ -26,15 +26,16 @@ std::shared_ptr<Registry> Registry::create(const py::module_& dispatch) {
     private:
         std::unique_ptr<Registry> registry_;
     };
-    return {new Registry(dispatch), [](Registry* registry) {
+    return {new Registry(dispatch, limits_handlers), [](Registry* registry) {
                 runtime::Runtime::get().mailbox.post(std::make_unique<Burial>(registry));
             }};
 }
 
-Registry::Registry(const py::module_& dispatch)
-    : host{dispatch.attr("serve"),        dispatch.attr("report"), dispatch.attr("change"),
-           dispatch.attr("plain_change"), dispatch.attr("stored"), dispatch.attr("plain_stored")},
-      is_async_(dispatch.attr("is_async")) {
+Registry::Registry(const py::module_& dispatch, bool limits)
+    : host{dispatch.attr("limit"),       dispatch.attr("awaiting"),     dispatch.attr("report"),
+           dispatch.attr("change"),      dispatch.attr("plain_change"), dispatch.attr("stored"),
+           dispatch.attr("plain_stored")},
+      limits_handlers(limits), is_async_(dispatch.attr("is_async")) {
     // Orthanc's threads look routes up without the GIL: the table never moves.
     rest.reserve(most_routes);
 }

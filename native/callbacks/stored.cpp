@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "../runtime/gil.hpp"
 #include "../runtime/runtime.hpp"
 #include "../sdk/call_scope.hpp"
 #include "../sdk/dicom_instance.hpp"
@@ -51,18 +52,6 @@ private:
     std::shared_ptr<const sdk::InstanceSnapshot> snapshot_;
 };
 
-// The GIL, on a thread that Python may never have seen.
-class Attached {
-public:
-    Attached() : state_(PyGILState_Ensure()) {}
-    ~Attached() { PyGILState_Release(state_); }
-    Attached(const Attached&) = delete;
-    Attached& operator=(const Attached&) = delete;
-
-private:
-    PyGILState_STATE state_;
-};
-
 // The borrowed instance ends with the call, whatever happens. Thread: Orthanc's. GIL: not held.
 class Loan {
 public:
@@ -84,7 +73,7 @@ private:
 void call_plain(const Registry& registry, const OrthancPluginDicomInstance* instance,
                 const char* id) {
     const Loan loan(instance, id);
-    const Attached attached;
+    const runtime::WithGil with;
     try {
         const py::object dicom = sdk::make_borrowed_instance(loan.get());
         const py::object name = sdk::to_text(id);

@@ -6,6 +6,7 @@
 #include "../callbacks/changes.hpp"
 #include "../callbacks/rest.hpp"
 #include "../callbacks/stored.hpp"
+#include "../runtime/gil.hpp"
 #include "../runtime/runtime.hpp"
 #include "../runtime/selector.hpp"
 #include "../runtime/task.hpp"
@@ -60,7 +61,7 @@ void set_gate(const std::string& state) {
 
 // Python's levels to Orthanc's three. GIL: released, as the log has a lock of its own.
 void log(int level, const std::string& text) {
-    const py::gil_scoped_release release;
+    const runtime::WithoutGil without;
     sdk::Server& server = sdk::Server::get();
     OrthancPluginContext* const context = server.enter();
     if (context == nullptr) {

@@ -7,6 +7,7 @@
 #include "../callbacks/registry.hpp"
 #include "../callbacks/rest_call.hpp"
 #include "../callbacks/stored.hpp"
+#include "../runtime/gil.hpp"
 #include "../runtime/runtime.hpp"
 #include "../sdk/server.hpp"
 #include "module.hpp"
@@ -190,8 +191,8 @@ void Session::run_python() {
         }
         runtime.start_threads(settings_.sdk_threads);
         runtime.mailbox.open();
-        callbacks::Registry::set_current(
-            callbacks::Registry::create(py::module_::import("orthanc_async._host.dispatch")));
+        callbacks::Registry::set_current(callbacks::Registry::create(
+            py::module_::import("orthanc_async._host.dispatch"), settings_.handler_timeout > 0));
         py::module_::import("orthanc_async._host.main").attr("run")();
     } catch (py::error_already_set& error) {
         failure = error.what();
@@ -216,7 +217,7 @@ void Session::run_python() {
         changed_.notify_all();
     }
     if (!failure.empty()) {
-        const py::gil_scoped_release release;
+        const runtime::WithoutGil without;
         fail(failure);
     }
 }

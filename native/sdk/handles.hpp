@@ -4,8 +4,10 @@
 #include <orthanc/OrthancCPlugin.h>
 #include <pybind11/pybind11.h>
 
+#include <optional>
 #include <string>
 
+#include "../runtime/gil.hpp"
 #include "arguments.hpp"
 #include "call_scope.hpp"
 
@@ -30,15 +32,13 @@ template <class T> void release_handle(T* pointer) noexcept {
     if (pointer == nullptr) {
         return;
     }
-    PyThreadState* state = PyGILState_Check() != 0 ? PyEval_SaveThread() : nullptr;
-    {
-        const WorkerScope scope;
-        if (scope.context() != nullptr) {
-            HandleTraits<T>::free(scope.context(), pointer);
-        }
+    std::optional<runtime::WithoutGil> without;
+    if (PyGILState_Check() != 0) {
+        without.emplace();
     }
-    if (state != nullptr) {
-        PyEval_RestoreThread(state);
+    const WorkerScope scope;
+    if (scope.context() != nullptr) {
+        HandleTraits<T>::free(scope.context(), pointer);
     }
 }
 
