@@ -106,9 +106,9 @@ def current_handler(loop: asyncio.AbstractEventLoop) -> str | None:
 
     task = asyncio.current_task(loop)
     coroutine: Any = task.get_coro() if task is not None else None
-    call = native._call_of(coroutine)
+    call: Any = native._call_of(coroutine)  # None for another task
     if call is not None:
-        return call.describe()
+        return str(call.describe())
     frame = getattr(coroutine, "cr_frame", None)
     if frame is None:
         return repr(task) if task is not None else None
