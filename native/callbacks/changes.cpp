@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "../runtime/gil.hpp"
 #include "../runtime/runtime.hpp"
 #include "../sdk/server.hpp"
 #include "../sdk/text.hpp"
@@ -150,7 +151,7 @@ void add_changes(py::module_& module) {
     // Waits until the plain handlers have had every event so far. Not on the loop.
     module.def("_wait_events_quiet", [](double seconds) {
         const auto events = runtime::Runtime::get().events();
-        const py::gil_scoped_release release;
+        const runtime::WithoutGil without;
         return !events || events->wait_quiet(
                               std::chrono::steady_clock::now() +
                               std::chrono::microseconds(static_cast<std::int64_t>(seconds * 1e6)));

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <utility>
 
+#include "../runtime/gil.hpp"
 #include "../runtime/runtime.hpp"
 #include "../runtime/task.hpp"
 #include "../sdk/call_scope.hpp"
@@ -261,7 +262,7 @@ void Pending::start() {
 }
 
 void Pending::call_plain() {
-    const PyGILState_STATE state = PyGILState_Ensure();
+    const runtime::WithGil with;
     Pending* const outer = std::exchange(running_here, this);
     try {
         registry_->host.plain_answer(shared_from_this(), handler_.callable, question_->arguments(),
@@ -274,7 +275,6 @@ void Pending::call_plain() {
         fail();
     }
     running_here = outer;
-    PyGILState_Release(state);
 }
 
 Outcome Pending::wait() {
@@ -386,7 +386,7 @@ void add_handler(const Registration& registration, py::object callable) {
                     function + "() on the event loop would wait for handlers that run on it: "
                                "register while the script is imported, or in a thread");
             }
-            const py::gil_scoped_release release;
+            const runtime::WithoutGil without;
             registration.hook(scope.context());
         }
     } catch (...) {
@@ -421,7 +421,7 @@ void add_questions(py::module_& module) {
     module.def("_wait_questions", [](double seconds) {
         const auto deadline =
             Clock::now() + std::chrono::microseconds(static_cast<std::int64_t>(seconds * 1e6));
-        const py::gil_scoped_release release;
+        const runtime::WithoutGil without;
         LiveQuestions& all = live_questions();
         std::unique_lock<std::mutex> lock(all.mutex);
         return all.none.wait_until(lock, deadline, [&] { return all.questions.empty(); });

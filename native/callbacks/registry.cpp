@@ -15,7 +15,7 @@ std::shared_ptr<Registry>& slot() {
 
 } // namespace
 
-std::shared_ptr<Registry> Registry::create(const py::module_& dispatch) {
+std::shared_ptr<Registry> Registry::create(const py::module_& dispatch, bool limits_handlers) {
     // A call of Orthanc's may hold the last reference on a thread without the GIL: the mailbox
     // carries it to where it may be destroyed.
     class Burial final : public runtime::Message {
@@ -26,19 +26,19 @@ std::shared_ptr<Registry> Registry::create(const py::module_& dispatch) {
     private:
         std::unique_ptr<Registry> registry_;
     };
-    return {new Registry(dispatch), [](Registry* registry) {
+    return {new Registry(dispatch, limits_handlers), [](Registry* registry) {
                 runtime::Runtime::get().mailbox.post(std::make_unique<Burial>(registry));
             }};
 }
 
-Registry::Registry(const py::module_& dispatch)
-    : host{dispatch.attr("serve"),  dispatch.attr("report"),
-           dispatch.attr("change"), dispatch.attr("plain_change"),
-           dispatch.attr("stored"), dispatch.attr("plain_stored"),
-           dispatch.attr("ask"),    dispatch.attr("plain_answer"),
-           dispatch.attr("raised"), dispatch.attr("timed_out"),
-           dispatch.attr("place")},
-      is_async_(dispatch.attr("is_async")) {
+Registry::Registry(const py::module_& dispatch, bool limits)
+    : host{dispatch.attr("limit"),        dispatch.attr("awaiting"),
+           dispatch.attr("report"),       dispatch.attr("change"),
+           dispatch.attr("plain_change"), dispatch.attr("stored"),
+           dispatch.attr("plain_stored"), dispatch.attr("ask"),
+           dispatch.attr("plain_answer"), dispatch.attr("raised"),
+           dispatch.attr("timed_out"),    dispatch.attr("place")},
+      limits_handlers(limits), is_async_(dispatch.attr("is_async")) {
     // Orthanc's threads look handlers up without the GIL: the tables never move.
     rest.reserve(most_routes);
     for (FamilyHandlers& family : families_) {

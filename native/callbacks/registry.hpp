@@ -37,7 +37,8 @@ struct FamilyHandlers {
 
 // The Python half of the plugin, looked up once. Owner: the registry.
 struct HostFunctions {
-    pybind11::object serve;        // coroutine function(output, coroutine): an async REST handler
+    pybind11::object limit;        // (output): HandlerTimeout for the current task
+    pybind11::object awaiting;     // (awaitable): a coroutine that awaits it
     pybind11::object report;       // (output, exception or None): log it, answer if nothing was
     pybind11::object change;       // (handlers, type, level, id): queue for the async handlers
     pybind11::object plain_change; // (callable, name, type, level, id): call one plain handler
@@ -56,7 +57,8 @@ class Registry {
 public:
     // `dispatch` is orthanc_async._host.dispatch. GIL: held. The last reference may be dropped
     // anywhere.
-    static std::shared_ptr<Registry> create(const pybind11::module_& dispatch);
+    static std::shared_ptr<Registry> create(const pybind11::module_& dispatch,
+                                            bool limits_handlers);
 
     static std::shared_ptr<Registry> current(); // any thread; null between sessions
     static void set_current(std::shared_ptr<Registry> registry);
@@ -65,6 +67,7 @@ public:
     Handler make_handler(pybind11::object callable, const std::string& what) const;
 
     HostFunctions host;
+    const bool limits_handlers;                 // there is a HandlerTimeout
     std::vector<std::unique_ptr<Handler>> rest; // by route index
     std::vector<std::unique_ptr<Handler>> changes;
     std::vector<std::unique_ptr<Handler>> stored;
@@ -84,7 +87,7 @@ public:
     std::atomic<bool> loading{true};
 
 private:
-    explicit Registry(const pybind11::module_& dispatch);
+    Registry(const pybind11::module_& dispatch, bool limits);
 
     pybind11::object is_async_;
     std::array<FamilyHandlers, static_cast<std::size_t>(Family::Count)> families_;

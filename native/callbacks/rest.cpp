@@ -6,10 +6,12 @@
 #include <thread>
 #include <utility>
 
+#include "../runtime/gil.hpp"
 #include "../runtime/runtime.hpp"
 #include "../sdk/call_scope.hpp"
 #include "../sdk/server.hpp"
 #include "rest_call.hpp"
+#include "served.hpp"
 
 namespace py = pybind11;
 
@@ -108,7 +110,11 @@ constexpr auto make_entries(std::index_sequence<Routes...> /*unused*/) {
 
 constexpr auto entries = make_entries(std::make_index_sequence<most_routes>());
 
+// Of a RestOutput, or of the coroutine of a handler's task.
 std::shared_ptr<RestCall> call_of(py::handle output) {
+    if (auto call = served_call(output)) {
+        return call;
+    }
     return std::dynamic_pointer_cast<RestCall>(sdk::rest_output_target(output));
 }
 
@@ -127,29 +133,17 @@ std::string names_in_flight() {
 // this moment it is refused.
 std::string register_late(OrthancPluginContext* context, const std::string& pattern,
                           std::size_t route, std::chrono::seconds patience) {
-    auto& gate = runtime::Runtime::get().gate;
-    gate.hurry(true); // requests that wait for on_startup hold the lock too
-    std::string failure;
-    {
-        const RestCall::Quiet quiet(std::chrono::steady_clock::now() + patience);
-        if (quiet) {
-            OrthancPluginRegisterRestCallbackNoLock(context, pattern.c_str(), entries[route]);
-        } else {
-            failure = "orthanc.RegisterRestCallback('" + pattern +
-                      "') waits for the REST handlers in flight, and after " +
-                      std::to_string(patience.count()) +
-                      " s these still run: " + names_in_flight() +
-                      ". Register routes while the script is imported, or below a mounted prefix";
-        }
+    // Requests that wait for on_startup hold the lock too.
+    const runtime::Gate::Hurry hurry(runtime::Runtime::get().gate);
+    const RestCall::Quiet quiet(std::chrono::steady_clock::now() + patience);
+    if (!quiet) {
+        return "orthanc.RegisterRestCallback('" + pattern +
+               "') waits for the REST handlers in flight, and after " +
+               std::to_string(patience.count()) + " s these still run: " + names_in_flight() +
+               ". Register routes while the script is imported, or below a mounted prefix";
     }
-    gate.hurry(false);
-    return failure;
-}
-
-// Holds the RestOutput of the async handler that a task belongs to. Made once per process.
-PyObject* current_output() {
-    static PyObject* const variable = PyContextVar_New("orthanc_rest_output", nullptr);
-    return variable;
+    OrthancPluginRegisterRestCallbackNoLock(context, pattern.c_str(), entries[route]);
+    return "";
 }
 
 // The REST handler that the caller is inside of, on its own thread or by way of its context.
@@ -217,7 +211,7 @@ void register_rest_callback(const std::string& pattern, py::object callable) {
     const auto patience = runtime::Runtime::get().on_running_loop() ? 0s : register_patience;
     std::string failure;
     {
-        const py::gil_scoped_release release;
+        const runtime::WithoutGil without;
         if (registry->loading) {
             OrthancPluginRegisterRestCallbackNoLock(scope.context(), pattern.c_str(),
                                                     entries[route]);
@@ -271,28 +265,6 @@ py::object register_rest_callback_later(const std::string& pattern, py::object c
     return future;
 }
 
-// The handler of this output has ended: its Orthanc thread may go.
-PyObject* finish(PyObject* /*module*/, PyObject* output) noexcept {
-    if (const auto call = call_of(output)) {
-        call->finish();
-    }
-    Py_RETURN_NONE;
-}
-
-// The same, but only when the request has been answered; tells whether it has.
-PyObject* finish_answered(PyObject* /*module*/, PyObject* output) noexcept {
-    const auto call = call_of(output);
-    if (!call || !call->answered()) {
-        Py_RETURN_FALSE;
-    }
-    call->finish();
-    Py_RETURN_TRUE;
-}
-
-// Every request needs them: plain functions cost a fifth of pybind11's.
-PyMethodDef finish_functions[] = {{"_finish", finish, METH_O, nullptr},
-                                  {"_finish_answered", finish_answered, METH_O, nullptr}};
-
 } // namespace
 
 void add_rest(py::module_& module) {
@@ -300,7 +272,6 @@ void add_rest(py::module_& module) {
                py::pos_only());
     module.def("register_rest_callback", &register_rest_callback_later, py::arg(), py::arg(),
                py::pos_only());
-    module.attr("_current_output") = py::reinterpret_borrow<py::object>(current_output());
 
     // A call as the Python half sees it: to name it, to cancel it, to let its thread go.
     py::class_<RestCall, std::shared_ptr<RestCall>>(module, "_RestCall")
@@ -321,14 +292,17 @@ void add_rest(py::module_& module) {
     module.def("_wait_calls", [](double seconds) {
         const auto deadline = std::chrono::steady_clock::now() +
                               std::chrono::microseconds(static_cast<std::int64_t>(seconds * 1e6));
-        const py::gil_scoped_release release;
+        const runtime::WithoutGil without;
         return RestCall::wait_none(deadline);
     });
     module.def("_call_of", &call_of);
-    for (PyMethodDef& definition : finish_functions) {
-        module.add_object(definition.ml_name, py::reinterpret_steal<py::object>(
-                                                  PyCFunction_New(&definition, module.ptr())));
-    }
+    // The handler of this output has ended: its Orthanc thread may go.
+    module.def("_finish", [](py::handle output) {
+        if (const auto call = call_of(output)) {
+            call->finish();
+        }
+    });
+    add_served(module);
 }
 
 } // namespace orthanc_async::callbacks

@@ -6,9 +6,11 @@
 #include <optional>
 
 #include "../runtime/brief_look.hpp"
+#include "../runtime/gil.hpp"
 #include "../runtime/runtime.hpp"
 #include "../runtime/task.hpp"
 #include "../sdk/text.hpp"
+#include "served.hpp"
 
 namespace py = pybind11;
 
@@ -52,12 +54,12 @@ py::object new_bytes(std::size_t size) {
 // The GIL is given up while a large one is copied: nobody else has seen the object yet.
 py::object copy_bytes(const void* data, std::size_t size) {
     py::object bytes = new_bytes(size);
-    std::optional<py::gil_scoped_release> release;
+    std::optional<runtime::WithoutGil> without;
     if (size >= large_body) {
-        release.emplace();
+        without.emplace();
     }
     std::copy_n(static_cast<const char*>(data), size, PyBytes_AS_STRING(bytes.ptr()));
-    release.reset();
+    without.reset();
     return bytes;
 }
 
@@ -161,11 +163,14 @@ OrthancPluginErrorCode RestCall::serve(OrthancPluginContext* context,
         }
     }
     operations.clear();
+    bool answered = false;
     {
         const std::lock_guard<std::mutex> lock(mutex_);
         ended_ = true;
         request_ = nullptr;
         operations.swap(operations_);
+        answered = answered_;
+        answered_ = true;
     }
     for (auto& operation : operations) {
         operation->drop();
@@ -174,7 +179,7 @@ OrthancPluginErrorCode RestCall::serve(OrthancPluginContext* context,
         }
     }
     leave();
-    if (!answered_.exchange(true)) {
+    if (!answered) {
         const std::string body =
             error_body(503, "Service Unavailable", "Orthanc is stopping", method_, uri_);
         sdk::send_status(503, body, "application/json")->run(context, output);
@@ -287,7 +292,7 @@ void RestCall::start() {
             if (handler_.is_async && request_->bodySize >= large_body) {
                 std::unique_ptr<sdk::OutputOperation> copy =
                     std::make_unique<BodyCopy>(shared_from_this(), output, fields);
-                if (!perform(copy)) {
+                if (perform(copy, Role::Preparation) != Verdict::Accepted) {
                     request_is_read(); // abandoned meanwhile: nobody will copy
                 }
                 return;
@@ -298,7 +303,7 @@ void RestCall::start() {
         run_handler(output, fields);
     } catch (py::error_already_set& error) {
         request_is_read();
-        fail(output, error);
+        fail(output, &error);
     } catch (...) { // no memory, most likely: the thread that waits goes all the same
         request_is_read();
         finish();
@@ -324,8 +329,10 @@ void RestCall::run_handler(const py::object& output, const py::dict& fields) {
             if (alone_) {
                 runtime::Runtime::get().lone_call = true;
             }
+            const py::object coroutine =
+                PyCoro_CheckExact(result.ptr()) != 0 ? result : registry_->host.awaiting(result);
             const Step step(*this);
-            keep_task(runtime::start_task(registry_->host.serve(output, result)));
+            keep_task(runtime::start_task(make_served(self, output, coroutine)));
             return;
         }
         if (!answered_) {
@@ -333,19 +340,32 @@ void RestCall::run_handler(const py::object& output, const py::dict& fields) {
         }
         finish();
     } catch (py::error_already_set& error) {
-        fail(output, error);
+        fail(output, &error);
     }
 }
 
-void RestCall::fail(const py::object& output, py::error_already_set& error) {
+void RestCall::fail(const py::object& output, py::error_already_set* error) noexcept {
     try {
         if (output) {
-            registry_->host.report(output, sdk::exception_of(error));
+            registry_->host.report(output,
+                                   error != nullptr ? sdk::exception_of(*error) : py::none());
         }
     } catch (py::error_already_set& again) {
         again.discard_as_unraisable("reporting an error of a REST handler");
     }
     finish();
+}
+
+py::object RestCall::new_limit(py::handle output) const {
+    return registry_->limits_handlers ? registry_->host.limit(output) : py::object();
+}
+
+void RestCall::end_limit(py::handle limit) noexcept {
+    try {
+        limit.attr("end")();
+    } catch (py::error_already_set& error) {
+        error.discard_as_unraisable("the end of HandlerTimeout");
+    }
 }
 
 // Orthanc hands every query argument over, in order; the official dictionary keeps the last of a
@@ -390,16 +410,24 @@ void RestCall::abandon() {
     signal_.post();
 }
 
-bool RestCall::perform(std::unique_ptr<sdk::OutputOperation>& operation) {
+sdk::OutputTarget::Verdict RestCall::perform(std::unique_ptr<sdk::OutputOperation>& operation,
+                                             Role role) {
     {
         const std::lock_guard<std::mutex> lock(mutex_);
         if (ended_ || finished_ || abandoned_) {
-            return false;
+            return Verdict::Ended;
+        }
+        if (role != Role::Preparation && answered_) {
+            return Verdict::Answered;
         }
         operations_.push_back(std::move(operation));
+        if (role != Role::Preparation) {
+            answered_ = true;
+            in_parts_ = role == Role::Parts;
+        }
     }
     wake();
-    return true;
+    return Verdict::Accepted;
 }
 
 void RestCall::wake() {
@@ -408,17 +436,8 @@ void RestCall::wake() {
     }
 }
 
-bool RestCall::accepts() const {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    return !ended_ && !finished_ && !abandoned_;
-}
-
 std::string RestCall::describe() const {
     return handler_.name + ", " + method_name(method_) + " " + uri_;
-}
-
-bool RestCall::claim_answer() {
-    return !answered_.exchange(true);
 }
 
 bool RestCall::ended() const {

@@ -47,15 +47,19 @@ public:
     // The handler has ended. Thread: any. GIL: held.
     void finish();
 
+    // The same, after an error or without an answer (null): it is logged, and answered.
+    void fail(const pybind11::object& output, pybind11::error_already_set* error) noexcept;
+
+    // What cancels the current task after HandlerTimeout; null without one. GIL: held.
+    pybind11::object new_limit(pybind11::handle output) const;
+    static void end_limit(pybind11::handle limit) noexcept;
+
     // Lets the waiting thread go with a 503, whatever the handler does. Thread: any. GIL: any.
     void abandon();
 
     // OutputTarget
-    bool perform(std::unique_ptr<sdk::OutputOperation>& operation) override;
-    bool accepts() const override;
+    Verdict perform(std::unique_ptr<sdk::OutputOperation>& operation, Role role) override;
     std::string describe() const override;
-    bool claim_answer() override;
-    void begin_parts() override { in_parts_ = true; }
     std::string error_answer(const std::string& message) const override;
 
     // The handler has failed. An answer in parts that has begun is then no success.
@@ -104,7 +108,6 @@ private:
     pybind11::list query_pairs() const;
     pybind11::dict request_fields() const; // all but the body
     void run_handler(const pybind11::object& output, const pybind11::dict& fields);
-    void fail(const pybind11::object& output, pybind11::error_already_set& error);
     void keep_task(const pybind11::object& task);
 
     const std::shared_ptr<Registry> registry_; // its handlers, under the GIL
@@ -115,7 +118,7 @@ private:
     const std::chrono::steady_clock::time_point since_ = std::chrono::steady_clock::now();
     std::list<RestCall*>::iterator position_; // among the live calls
     bool alone_ = false;                      // no other was live when it came
-    std::atomic<bool> answered_{false};
+    std::atomic<bool> answered_{false};       // written under the mutex, as in_parts_ is
     std::atomic<bool> in_parts_{false};
     std::atomic<bool> broken_{false};
     std::atomic<std::size_t> progress_{0};

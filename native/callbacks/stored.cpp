@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "../runtime/gil.hpp"
 #include "../runtime/runtime.hpp"
 #include "../sdk/call_scope.hpp"
 #include "../sdk/dicom_instance.hpp"
@@ -51,24 +52,12 @@ private:
     std::shared_ptr<const sdk::InstanceSnapshot> snapshot_;
 };
 
-// The GIL, on a thread that Python may never have seen.
-class Attached {
-public:
-    Attached() : state_(PyGILState_Ensure()) {}
-    ~Attached() { PyGILState_Release(state_); }
-    Attached(const Attached&) = delete;
-    Attached& operator=(const Attached&) = delete;
-
-private:
-    PyGILState_STATE state_;
-};
-
 // Thread: Orthanc's own, which may hold core locks that are recursive for this thread only: a
 // plain handler that stores again relies on running right here. GIL: taken and given back.
 void call_plain(const Registry& registry, const OrthancPluginDicomInstance* instance,
                 const char* id) {
     const sdk::Loan<sdk::BorrowedInstance> loan(instance, "instance " + std::string(id));
-    const Attached attached;
+    const runtime::WithGil with;
     try {
         const py::object dicom = sdk::make_borrowed_instance(loan.get());
         const py::object name = sdk::to_text(id);

@@ -8,6 +8,7 @@
 #include "../callbacks/question.hpp"
 #include "../callbacks/rest.hpp"
 #include "../callbacks/stored.hpp"
+#include "../runtime/gil.hpp"
 #include "../runtime/runtime.hpp"
 #include "../runtime/selector.hpp"
 #include "../runtime/task.hpp"
@@ -62,7 +63,7 @@ void set_gate(const std::string& state) {
 
 // Python's levels to Orthanc's three. GIL: released, as the log has a lock of its own.
 void log(int level, const std::string& text) {
-    const py::gil_scoped_release release;
+    const runtime::WithoutGil without;
     sdk::Server& server = sdk::Server::get();
     OrthancPluginContext* const context = server.enter();
     if (context == nullptr) {

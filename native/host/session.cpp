@@ -8,6 +8,7 @@
 #include "../callbacks/registry.hpp"
 #include "../callbacks/rest_call.hpp"
 #include "../callbacks/stored.hpp"
+#include "../runtime/gil.hpp"
 #include "../runtime/runtime.hpp"
 #include "../sdk/server.hpp"
 #include "module.hpp"
@@ -191,8 +192,8 @@ void Session::run_python() {
         }
         runtime.start_threads(settings_.sdk_threads);
         runtime.mailbox.open();
-        auto registry =
-            callbacks::Registry::create(py::module_::import("orthanc_async._host.dispatch"));
+        auto registry = callbacks::Registry::create(
+            py::module_::import("orthanc_async._host.dispatch"), settings_.handler_timeout > 0);
         registry->accept_on_filter_error = settings_.on_filter_error == "accept";
         callbacks::Registry::set_current(std::move(registry));
         py::module_::import("orthanc_async._host.main").attr("run")();
@@ -220,7 +221,7 @@ void Session::run_python() {
         changed_.notify_all();
     }
     if (!failure.empty()) {
-        const py::gil_scoped_release release;
+        const runtime::WithoutGil without;
         fail(failure);
     }
 }

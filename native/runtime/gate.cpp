@@ -19,9 +19,9 @@ Gate::State Gate::pass(std::chrono::milliseconds most) const {
     return state();
 }
 
-void Gate::hurry(bool on) {
+void Gate::hurry(int by) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    hurries_ += on ? 1 : -1;
+    hurries_ += by;
     changed_.notify_all();
 }
 

@@ -19,10 +19,21 @@ public:
     // Waits while Starting, at most `most`; returns the state seen then. GIL: not held.
     State pass(std::chrono::milliseconds most) const;
 
-    // While true, nobody waits in pass(): those who do go on with what they see.
-    void hurry(bool on);
+    // While one exists, nobody waits in pass(): those who do go on with what they see.
+    class Hurry {
+    public:
+        explicit Hurry(Gate& gate) : gate_(gate) { gate_.hurry(1); }
+        ~Hurry() { gate_.hurry(-1); }
+        Hurry(const Hurry&) = delete;
+        Hurry& operator=(const Hurry&) = delete;
+
+    private:
+        Gate& gate_;
+    };
 
 private:
+    void hurry(int by);
+
     std::atomic<State> state_{State::Closed};
     int hurries_ = 0;
     mutable std::mutex mutex_;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "brief_look.hpp"
+#include "gil.hpp"
 #include "runtime.hpp"
 
 namespace py = pybind11;
@@ -41,7 +42,7 @@ int wait(int epoll, std::array<epoll_event, most_events>& events, int timeout) {
     if (timeout == 0) {
         return epoll_wait(epoll, events.data(), most_events, 0);
     }
-    const py::gil_scoped_release release;
+    const WithoutGil without;
     return epoll_wait(epoll, events.data(), most_events, timeout);
 }
 
@@ -54,7 +55,7 @@ bool watch_mailbox() {
     if (!std::exchange(runtime.lone_call, false) || !brief.worth_it()) {
         return false;
     }
-    const py::gil_scoped_release release;
+    const WithoutGil without;
     return brief.learn(runtime.mailbox.watch(patience));
 }
 

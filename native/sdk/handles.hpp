@@ -10,6 +10,7 @@
 #include <string>
 #include <utility>
 
+#include "../runtime/gil.hpp"
 #include "arguments.hpp"
 #include "borrowed.hpp"
 #include "call_scope.hpp"
@@ -37,15 +38,13 @@ template <class T> void release_handle(T* pointer) noexcept {
     if (pointer == nullptr) {
         return;
     }
-    PyThreadState* state = PyGILState_Check() != 0 ? PyEval_SaveThread() : nullptr;
-    {
-        const WorkerScope scope;
-        if (scope.context() != nullptr) {
-            HandleTraits<T>::free(scope.context(), pointer);
-        }
+    std::optional<runtime::WithoutGil> without;
+    if (PyGILState_Check() != 0) {
+        without.emplace();
     }
-    if (state != nullptr) {
-        PyEval_RestoreThread(state);
+    const WorkerScope scope;
+    if (scope.context() != nullptr) {
+        HandleTraits<T>::free(scope.context(), pointer);
     }
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "../runtime/gil.hpp"
 #include "arguments.hpp"
 #include "call_scope.hpp"
 #include "handles.hpp"
@@ -22,17 +23,6 @@ namespace orthanc_async::sdk {
 //   run(context[, self])         GIL not held, never throws, touches nothing of Python
 //   result()                     GIL held, throws
 //   describe()                   GIL any
-
-class WithoutGil {
-public:
-    WithoutGil() : state_(PyEval_SaveThread()) {}
-    ~WithoutGil() { PyEval_RestoreThread(state_); }
-    WithoutGil(const WithoutGil&) = delete;
-    WithoutGil& operator=(const WithoutGil&) = delete;
-
-private:
-    PyThreadState* state_;
-};
 
 // Turns the C++ exception that is being handled into the Python error. GIL: held.
 void translate_exception() noexcept;
@@ -61,7 +51,7 @@ template <class Op, class... Self> py::object run_blocking(Op& op, Self... self)
     refuse_hanging(op);
     const CallScope scope(Op::label, Op::awaitable_label, Op::kind);
     {
-        const WithoutGil without;
+        const runtime::WithoutGil without;
         code = op.run(scope.context(), self...);
     }
     if (code != OrthancPluginErrorCode_Success) {

@@ -154,11 +154,19 @@ private:
 // scripts may do it unknowingly; our own raises.
 enum class Spelling { Official, Own };
 
-bool claim(OutputTarget& target, const char* function, Spelling spelling) {
-    if (target.claim_answer()) {
-        return true;
+void hand_over(OutputTarget& target, std::unique_ptr<OutputOperation> operation,
+               const char* function, OutputTarget::Role role = OutputTarget::Role::Preparation,
+               Spelling spelling = Spelling::Own) {
+    if (Server::get().forked()) { // the thread that would carry it out is not here
+        throw std::runtime_error("orthanc.RestOutput." + std::string(function) +
+                                 "() was called in a forked child process: only Orthanc's own "
+                                 "process can answer; hand the result back to it");
     }
-    if (!target.accepts()) {
+    const auto verdict = target.perform(operation, role);
+    if (verdict == OutputTarget::Verdict::Accepted) {
+        return;
+    }
+    if (verdict == OutputTarget::Verdict::Ended) {
         throw_ended("orthanc.RestOutput." + std::string(function) + "()", target);
     }
     const std::string text = "orthanc.RestOutput." + std::string(function) +
@@ -167,21 +175,8 @@ bool claim(OutputTarget& target, const char* function, Spelling spelling) {
     if (spelling == Spelling::Own) {
         throw std::runtime_error(text);
     }
-    const WithoutGil without;
+    const runtime::WithoutGil without;
     Server::get().log_warning(text.c_str());
-    return false;
-}
-
-void hand_over(OutputTarget& target, std::unique_ptr<OutputOperation> operation,
-               const char* function) {
-    if (Server::get().forked()) { // the thread that would carry it out is not here
-        throw std::runtime_error("orthanc.RestOutput." + std::string(function) +
-                                 "() was called in a forked child process: only Orthanc's own "
-                                 "process can answer; hand the result back to it");
-    }
-    if (!target.perform(operation)) {
-        throw_ended("orthanc.RestOutput." + std::string(function) + "()", target);
-    }
 }
 
 template <class Op> constexpr bool is_item = false;
@@ -201,18 +196,18 @@ template <> inline constexpr bool is_preparation<ops::SetCookie> = true;
 template <> inline constexpr bool is_preparation<ops::SetHttpHeader> = true;
 template <> inline constexpr bool is_preparation<ops::SetHttpErrorDetails> = true;
 
+template <class Op>
+constexpr auto role = is_preparation<Op> ? OutputTarget::Role::Preparation
+                      : begins_parts<Op> ? OutputTarget::Role::Parts
+                                         : OutputTarget::Role::Answer;
+
 template <class Op, Spelling spelling>
 PyObject* plain(PyObject* self, PyObject* const* values, Py_ssize_t count) noexcept {
     return guarded([&]() -> py::object {
         OutputTarget& target = *target_of(self);
         auto operation = std::make_unique<PlainOutput<Op>>();
         parse(operation->op, values, count);
-        if (is_preparation<Op> || claim(target, Op::name, spelling)) {
-            hand_over(target, std::move(operation), Op::name);
-            if (begins_parts<Op>) {
-                target.begin_parts();
-            }
-        }
+        hand_over(target, std::move(operation), Op::name, role<Op>, spelling);
         return py::none();
     });
 }
@@ -241,7 +236,7 @@ PyObject* waited(PyObject* self, PyObject* const* values, Py_ssize_t count) noex
         hand_over(target, std::make_unique<WaitedOutput<Op>>(op, std::move(done)), Op::name);
         OrthancPluginErrorCode code{};
         {
-            const WithoutGil without;
+            const runtime::WithoutGil without;
             code = future.get();
         }
         if (code != OrthancPluginErrorCode_Success) {
@@ -259,18 +254,16 @@ PyObject* answer(PyObject* self, PyObject* const* values, Py_ssize_t count) noex
         auto operation = std::make_unique<PlainOutput<ops::AnswerBuffer>>();
         ops::AnswerBuffer& op = operation->op;
         parse(op, values, count);
-        if (!claim(target, ops::AnswerBuffer::name, spelling)) {
-            return py::none();
-        }
         const auto size = op.answer_.template size<std::size_t>();
+        std::unique_ptr<OutputOperation> sent;
         if (size <= copied_body) {
-            hand_over(target,
-                      answer_buffer({static_cast<const char*>(op.answer_.data()), size},
-                                    op.mimeType_.get()),
-                      ops::AnswerBuffer::name);
+            sent = answer_buffer({static_cast<const char*>(op.answer_.data()), size},
+                                 op.mimeType_.get());
         } else {
-            hand_over(target, std::move(operation), ops::AnswerBuffer::name);
+            sent = std::move(operation);
         }
+        hand_over(target, std::move(sent), ops::AnswerBuffer::name, OutputTarget::Role::Answer,
+                  spelling);
         return py::none();
     });
 }
@@ -308,10 +301,9 @@ PyObject* send_http_status_code(PyObject* self, PyObject* const* values,
         OutputTarget& target = *target_of(self);
         ops::SendHttpStatusCode op;
         parse(op, values, count);
-        if (claim(target, op.name, spelling)) {
-            const int status = op.status_.get();
-            hand_over(target, send_status(status, "", refusal_of(status, target)), op.name);
-        }
+        const int status = op.status_.get();
+        hand_over(target, send_status(status, "", refusal_of(status, target)), op.name,
+                  OutputTarget::Role::Answer, spelling);
         return py::none();
     });
 }
@@ -334,13 +326,11 @@ PyObject* send_http_status(PyObject* self, PyObject* const* values, Py_ssize_t c
             most.parse(arguments.at(2, "size"));
             size = std::min<std::size_t>(size, most.get());
         }
-        if (claim(target, name, spelling)) {
-            hand_over(target,
-                      send_status(status.get(),
-                                  std::string(static_cast<const char*>(body.data()), size),
-                                  refusal_of(status.get(), target)),
-                      name);
-        }
+        hand_over(target,
+                  send_status(status.get(),
+                              std::string(static_cast<const char*>(body.data()), size),
+                              refusal_of(status.get(), target)),
+                  name, OutputTarget::Role::Answer, spelling);
         return py::none();
     });
 }

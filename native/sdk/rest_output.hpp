@@ -32,21 +32,19 @@ class OutputTarget {
 public:
     virtual ~OutputTarget() = default;
 
-    // Queues for the waiting thread, which begins at once. False when the call has ended: the
-    // operation is then untouched. Thread: any. GIL: any.
-    virtual bool perform(std::unique_ptr<OutputOperation>& operation) = 0;
+    // What an operation is to the answer: Parts is an answer that is whole only when the handler
+    // has ended well.
+    enum class Role { Preparation, Answer, Parts };
+    enum class Verdict { Accepted, Answered, Ended };
 
-    // False once perform() would refuse. Thread: any. GIL: any.
-    virtual bool accepts() const = 0;
+    // Queues for the waiting thread, which begins at once. Otherwise the operation is untouched:
+    // the request has been answered already, or the call has ended. One step, so that every call
+    // whose answer was accepted is answered by it, and every other one by the waiting thread.
+    // Thread: any. GIL: any.
+    virtual Verdict perform(std::unique_ptr<OutputOperation>& operation, Role role) = 0;
 
     // "my_script.my_route (GET /x)". Thread: any, GIL: any.
     virtual std::string describe() const = 0;
-
-    // The first final answer claims; later ones get false. GIL: held.
-    virtual bool claim_answer() = 0;
-
-    // The answer goes out in parts: it is whole only when the handler has ended well. GIL: held.
-    virtual void begin_parts() = 0;
 
     // The body of a 500 with this message. Thread: any. GIL: any.
     virtual std::string error_answer(const std::string& message) const = 0;

@@ -55,13 +55,16 @@ public:
         if (buffer_.size < worth_it) {
             return;
         }
-        const PyGILState_STATE state = PyGILState_Ensure();
-        bytes_ = PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(buffer_.size));
-        if (bytes_ == nullptr) {
-            PyErr_Clear(); // take() tries again, where it can be reported
+        char* target = nullptr;
+        {
+            const runtime::WithGil with;
+            bytes_ = PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(buffer_.size));
+            if (bytes_ == nullptr) {
+                PyErr_Clear(); // take() tries again, where it can be reported
+            } else {
+                target = PyBytes_AS_STRING(bytes_);
+            }
         }
-        char* const target = bytes_ == nullptr ? nullptr : PyBytes_AS_STRING(bytes_);
-        PyGILState_Release(state);
         if (target != nullptr) {
             std::memcpy(target, buffer_.data, buffer_.size); // nobody else has seen the object yet
             clear();

@@ -54,12 +54,14 @@ TEST_CASE("hurry lets those go who wait and those who come, until all hurries ha
     Gate gate;
     gate.set(Gate::State::Starting);
     auto waiting = std::async(std::launch::async, [&] { return gate.pass(1h); });
-    gate.hurry(true);
-    gate.hurry(true);
-    CHECK(waiting.get() == Gate::State::Starting);
-    gate.hurry(false);
-    CHECK(gate.pass(1h) == Gate::State::Starting);
-    gate.hurry(false);
+    {
+        const Gate::Hurry first(gate);
+        {
+            const Gate::Hurry second(gate);
+            CHECK(waiting.get() == Gate::State::Starting);
+        }
+        CHECK(gate.pass(1h) == Gate::State::Starting);
+    }
     const auto begin = Clock::now();
     CHECK(gate.pass(5ms) == Gate::State::Starting);
     CHECK(Clock::now() - begin >= 5ms);

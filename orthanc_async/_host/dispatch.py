@@ -17,7 +17,7 @@ from orthanc_async._host.questions import ask, plain_answer, raised, timed_out
 from orthanc_async._host.queues import EventQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable
 
 logger = logging.getLogger("orthanc_async")
 
@@ -81,29 +81,14 @@ def queues() -> list[EventQueue[Any]]:
 # REST
 
 
-# Looked up once: every request needs them.
-_set_current_output = native._current_output.set
-_finish_answered = native._finish_answered
+def limit(output: Any) -> limits.Limit:
+    """Begin HandlerTimeout for the `async def` REST handler whose task is the current one."""
+    return limits.Limit(output, session.handler_timeout)
 
 
-async def serve(output: Any, coroutine: Coroutine[Any, Any, object]) -> None:
-    """Run an `async def` REST handler. Whatever happens, its Orthanc thread is let go."""
-    _set_current_output(output)
-    limit = limits.Limit(output, session.handler_timeout) if session.handler_timeout else None
-    error = None
-    try:
-        await coroutine
-    except BaseException as raised:  # noqa: BLE001 - also SystemExit and cancellation end here
-        error = raised
-    if limit is not None:
-        limit.end()
-    if error is None and _finish_answered(output):
-        return
-    try:
-        report(output, error)
-    finally:
-        error = None  # its traceback holds this frame
-        native._finish(output)
+async def awaiting(awaitable: Awaitable[object]) -> object:
+    """Await what a handler has given that is marked as a coroutine function and is none."""
+    return await awaitable
 
 
 def report(output: Any, error: BaseException | None) -> None:

@@ -106,12 +106,12 @@ def current_handler(loop: asyncio.AbstractEventLoop) -> str | None:
 
     task = asyncio.current_task(loop)
     coroutine: Any = task.get_coro() if task is not None else None
+    call: Any = native._call_of(coroutine)  # None for another task
+    if call is not None:
+        return str(call.describe())
     frame = getattr(coroutine, "cr_frame", None)
     if frame is None:
         return repr(task) if task is not None else None
-    output = frame.f_locals.get("output")
-    if output is not None and frame.f_code.co_name == "serve":
-        return native._call_of(output).describe()
     event = frame.f_locals.get("event")
     queue = frame.f_locals.get("self")
     if event is not None and hasattr(queue, "_describe"):
