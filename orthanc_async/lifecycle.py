@@ -271,6 +271,9 @@ async def _startup() -> None:
         waiting, state.waiting = state.waiting or [], None
     for source, name in waiting:
         contextvars.Context().run(_start, state, source, name)
+    if not all(map(_registry.is_async, state.shutdown)):
+        # What runs `def` functions is loaded now: a stop has little time, and may have none.
+        await _call(lambda: None)
 
 
 async def _shutdown(timeout: float) -> None:  # noqa: ASYNC109 - it bounds each step itself
