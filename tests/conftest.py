@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the mark `long`, and let subprocesses know."""
+    """Register the mark `long`, let subprocesses know, and give them a SIGINT that counts."""
     config.addinivalue_line("markers", "long: takes minutes; runs only with --long")
     if config.getoption("--long"):
         os.environ["ORTHANC_ASYNC_LONG"] = "1"
+    # A shell lets what it starts in the background ignore SIGINT; children would inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # With --quick: most of the unit tests, and of the integration tests the modules that share one
