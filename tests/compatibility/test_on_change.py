@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,11 @@ def events(pair: Pair, dicom_files: list[Path]) -> Events:
 def of(events: list[dict[str, Any]], kind: int) -> list[dict[str, Any]]:
     """Return the events of one type."""
     return [event for event in events if event["type"] == kind]
+
+
+def at_least(number: int, events: list[dict[str, Any]]) -> bool:
+    """Tell whether so many events have come."""
+    return len(events) >= number
 
 
 def test_same_events(events: Events) -> None:
@@ -111,6 +117,6 @@ def test_blocking(pair: Pair, dicom_file: Path) -> None:
         assert server.http.get("/events").json() == held
         assert server.http.get("/go").status == 200
         wanted = len(held) + 4  # the instance and what it was alone in
-        after = server.wait_json("/events", lambda events, n=wanted: len(events) >= n)
+        after = server.wait_json("/events", partial(at_least, wanted))
         assert {event["type"] for event in after[len(held) :]} == {DELETED}
         assert server.http.get("/most").json() == [1, 1]
