@@ -54,6 +54,11 @@ def of(events: list[dict[str, Any]], kind: int) -> list[dict[str, Any]]:
     return [event for event in events if event["type"] == kind]
 
 
+def at_least(number: int, events: list[dict[str, Any]]) -> bool:
+    """Tell whether so many events have come."""
+    return len(events) >= number
+
+
 def test_same_events(events: Events) -> None:
     """The same changes come in the same order, as the same values, and allow the same calls."""
     mine, other = events

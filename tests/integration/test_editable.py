@@ -52,16 +52,9 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (needed / entry.name).symlink_to(entry)
     packages = next(root.glob("lib/python3*/site-packages"))
     (packages / "needed.pth").write_text(f"{needed}\n")
-    command: list[str | Path] = [
-        root / "bin" / "python",
-        "-m",
-        "pip",
-        "install",
-        "--no-index",
-        "--no-deps",
-    ]
+    command = [str(root / "bin" / "python"), "-m", "pip", "install", "--no-index", "--no-deps"]
     command += ["--no-build-isolation", f"--config-settings=build-dir={folder / 'build'}"]
-    command += ["--config-settings=cmake.build-type=Debug", "--editable", ROOT]
+    command += ["--config-settings=cmake.build-type=Debug", "--editable", str(ROOT)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return root
@@ -97,7 +90,7 @@ def test_own_environment(environment: Path, orthanc_server: OrthancFactory) -> N
 def test_run(environment: Path, tmp_path: Path) -> None:
     """`orthanc-async run` serves with it until Ctrl-C."""
     (tmp_path / "script.py").write_text('print("the script has been loaded")\n')
-    command: list[str | Path] = [environment / "bin" / "orthanc-async", "run", "script.py"]
+    command = [str(environment / "bin" / "orthanc-async"), "run", "script.py"]
     command += ["--http-port", "0", "--dicom-port", "0"]
     with subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
