@@ -28,7 +28,7 @@ _POLL = 0.02
 _ERROR = re.compile(r"E\d{4} \d\d:\d\d:\d\d\.\d{6}")
 _SANITIZER = re.compile(r"\w+Sanitizer|: runtime error: |Fatal Python error|LeakSanitizer")
 # Orthanc 1.13 says so of each file with an image that it cannot show.
-_NO_ERROR = re.compile(r"triggered from DicomImageInformation\.cpp")
+_NO_ERROR = r"triggered from DicomImageInformation\.cpp"
 _LOGS = pytest.StashKey[list[list[OrthancServer]]]()
 
 
