@@ -119,7 +119,14 @@ class _Group(Resource):
 
     async def archive(self) -> bytes:
         """Return all DICOM files as a ZIP archive, held in memory."""
-        return await self._bytes("/archive")
+        try:
+            return await self._bytes("/archive")
+        except orthanc.OrthancException as error:
+            # Orthanc 1.12.7 names what is not there differently here than everywhere else.
+            if error.code != orthanc.ErrorCode.INEXISTENT_ITEM:
+                raise
+            code = int(orthanc.ErrorCode.UNKNOWN_RESOURCE)
+            raise orthanc.OrthancException(code, error.args[1]) from error
 
 
 class Patient(_Group):

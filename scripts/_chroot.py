@@ -51,7 +51,8 @@ while [[ $1 != "" ]]; do
     shift 2
 done
 shift
-exec chroot "$root" bash -c 'cd "$0" && exec "$@"' "$folder" "$@"
+# What a shell starts in the background ignores Ctrl-C; the tests send it.
+exec env --default-signal=INT,QUIT chroot "$root" bash -c 'cd "$0" && exec "$@"' "$folder" "$@"
 """
 _NO_SERVICES = "#!/bin/sh\n# No package may start a service in here.\nexit 101\n"
 

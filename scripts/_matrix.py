@@ -275,6 +275,7 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Every other argument goes to pytest.",
+        allow_abbrev=False,
     )
     names = [system.name for system in SYSTEMS]
     parser.add_argument("--only", action="append", choices=names, help="this system; repeatable")

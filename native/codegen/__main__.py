@@ -41,8 +41,9 @@ def main() -> int:
     for name, text in files.items():
         path = options.output / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Always written: the build compares the times of files with the header's.
-        path.write_text(text, encoding="utf-8")
+        # What has not changed keeps its time, and is not compiled again.
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
     return 0
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Mapping
+    from contextvars import ContextVar
     from selectors import SelectorKey
 
     class RestCall(Protocol):

@@ -17,11 +17,6 @@ DELETED, NEW_INSTANCE, STARTED, UPDATED_ATTACHMENT, UPDATED_METADATA = 1, 3, 10,
 Events = tuple[list[dict[str, Any]], list[dict[str, Any]]]
 
 
-def at_least(wanted: int, events: list[Any]) -> bool:
-    """Tell whether so many events have come."""
-    return len(events) >= wanted
-
-
 @pytest.fixture(scope="module")
 def pair(ours: Starter, official: Starter) -> Pair:
     """Both plugins with the same script; ours first."""

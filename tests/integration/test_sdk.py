@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 SCRIPT = Path(__file__).with_name("sdk_script.py")
 ORTHANC_ERRORS = (
     "Exception while invoking plugin service|Cannot parse JSON|HttpClient|Bad request|regular file"
-    "|Not implemented yet"
 )
 
 

@@ -305,7 +305,7 @@ def test_what_scripts_leave_running(orthanc_server: OrthancFactory, bare_stop: f
     assert len(server.processes()) >= 4
     took = timed_stop(server)
     assert took < 3 + bare_stop + SLACK
-    assert server.processes() == []
+    assert server.processes_left() == []
     log = server.log_text()
     for text in (
         "the worker has ended True",
@@ -317,13 +317,14 @@ def test_what_scripts_leave_running(orthanc_server: OrthancFactory, bare_stop: f
         assert text in log, text
 
 
-@pytest.mark.parametrize("job_seconds", [1, 5])
+@pytest.mark.parametrize("job_seconds", [2, 5])
 def test_inside_a_job_at_the_stop(
     orthanc_server: OrthancFactory, bare_stop: float, dicom_file: Path, job_seconds: int
 ) -> None:
     """A `def` change handler that waits for a job, which ends in or after our stop, hangs nothing.
 
-    How long Orthanc's own jobs engine waits for that job is not ours to change.
+    How long Orthanc's own jobs engine waits for that job is not ours to change. It may take a
+    second until Orthanc notices the signal.
     """
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         server = orthanc_server(
@@ -339,7 +340,7 @@ def test_inside_a_job_at_the_stop(
             orthanc.RegisterOnChangeCallback(change)
             """,
             config={
-                "Python": {"ShutdownTimeout": 2},
+                "Python": {"ShutdownTimeout": 3},
                 "DicomScuTimeout": job_seconds,
                 "DicomModalities": {"deaf": ["DEAF", "127.0.0.1", deaf.getsockname()[1]]},
             },
@@ -350,7 +351,7 @@ def test_inside_a_job_at_the_stop(
         connection, _ = deaf.accept()
         with connection:
             took = timed_stop(server)
-    assert took < max(2, job_seconds) + bare_stop + SLACK
+    assert took < max(3, job_seconds) + bare_stop + SLACK
     assert "a `def` change handler still runs when Orthanc stops: " in server.log_text()
 
 
