@@ -26,15 +26,16 @@ place = _registry.place
 
 __all__ = [
     "ask",
+    "awaiting",
     "change",
     "is_async",
+    "limit",
     "place",
     "plain_answer",
     "plain_change",
     "plain_stored",
     "raised",
     "report",
-    "serve",
     "stored",
     "timed_out",
 ]

@@ -220,16 +220,6 @@ class Orthanc(OrthancServer):
         result: dict[str, Any] = answer.json()
         return result
 
-    def processes_left(self) -> list[int]:
-        """Return the processes that have not ended two seconds after Orthanc.
-
-        What serves the start method forkserver sees the end only then.
-        """
-        deadline = time.monotonic() + 2
-        while (left := self.processes()) and time.monotonic() < deadline:
-            time.sleep(_POLL)
-        return left
-
     def problems(self) -> list[str]:
         """Return what is wrong with an Orthanc that has ended."""
         found = []
