@@ -220,6 +220,18 @@ class Orthanc(OrthancServer):
         result: dict[str, Any] = answer.json()
         return result
 
+    def wait_no_processes(self) -> None:
+        """Wait until what Orthanc has started has ended too.
+
+        What serves the start method forkserver sees the end only then.
+        """
+        wait_until(
+            self.processes,
+            "the end of what Orthanc has started",
+            done=lambda left: not left,
+            timeout=2,
+        )
+
     def problems(self) -> list[str]:
         """Return what is wrong with an Orthanc that has ended."""
         found = []
@@ -345,12 +357,7 @@ def _end(server: Orthanc) -> list[str]:
         server.stop()
     problems = server.problems()
     try:
-        wait_until(
-            server.processes,
-            "the end of what Orthanc has started",
-            done=lambda left: not left,
-            timeout=2,
-        )
+        server.wait_no_processes()
     except AssertionError as error:
         problems.append(str(error))
     return problems
