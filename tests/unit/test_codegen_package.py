@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -261,3 +262,22 @@ def test_what_is_missing_says_why(generated: Path) -> None:
         "module 'orthanc' has no attribute 'FreeString': called when the Python object goes away",
         "module 'orthanc' has no attribute 'NoSuchFunction'",
     ]
+
+
+def test_page_lists_every_function(tmp_path: Path) -> None:
+    """docs/sdk.md has each function of the installed header, as the generator would write it."""
+    docs = Path(__file__).parents[2] / "docs"
+    shutil.copytree(docs, tmp_path / "docs")
+    done = call_codegen("--header", str(INSTALLED), "--page", str(tmp_path / "docs"))
+    assert done.returncode == 0, done.stderr
+
+    def rows(folder: Path) -> dict[str, list[str]]:
+        lines = (folder / "sdk.md").read_text(encoding="utf-8").splitlines()
+        cells = [line.split(" | ") for line in lines if line.startswith("| OrthancPlugin")]
+        # Since when there is a function is told by newer headers only.
+        return {row[0]: row[1:3] + row[4:] for row in cells}
+
+    written, wanted = rows(docs), rows(tmp_path / "docs")
+    assert len(wanted) > 150
+    again = "python native/codegen --header (the newest) --page docs"
+    assert {name: written.get(name) for name in wanted} == wanted, f"out of date: {again}"
