@@ -255,7 +255,7 @@ def test_uvloop(orthanc_server: OrthancFactory) -> None:
     state = server.wait_json(
         "/state", lambda state: state["ticks"] > 3 and "ORTHANC_STARTED" in state["seen"]
     )
-    assert state["seen"][0].startswith("uvloop")
+    assert any(name.startswith("uvloop") for name in state["seen"])
     assert state["system"] == server.http.get("/plain").json()["system"] > 10
     assert server.stop() == 0
     assert "stopped True" in server.log_text()
