@@ -126,6 +126,19 @@ std::string names_in_flight() {
     return names;
 }
 
+// Empty, or why Orthanc does not take the route: what its regular expressions throw comes through
+// its C interface.
+std::string register_now(OrthancPluginContext* context, const std::string& pattern,
+                         std::size_t route) {
+    try {
+        OrthancPluginRegisterRestCallbackNoLock(context, pattern.c_str(), entries[route]);
+        return "";
+    } catch (const std::exception& error) {
+        return "orthanc.RegisterRestCallback('" + pattern +
+               "'): Orthanc does not take this regular expression: " + error.what();
+    }
+}
+
 // Orthanc holds its registration lock, shared, during every REST callback of a plugin, and a
 // registration waits for it exclusively while every new request queues behind: so it waits here,
 // outside the lock, until none of our handlers runs. A request that Orthanc has let in since would
@@ -142,8 +155,7 @@ std::string register_late(OrthancPluginContext* context, const std::string& patt
                std::to_string(patience.count()) + " s these still run: " + names_in_flight() +
                ". Register routes while the script is imported, or below a mounted prefix";
     }
-    OrthancPluginRegisterRestCallbackNoLock(context, pattern.c_str(), entries[route]);
-    return "";
+    return register_now(context, pattern, route);
 }
 
 // The REST handler that the caller is inside of, on its own thread or by way of its context.
@@ -213,8 +225,7 @@ void register_rest_callback(const std::string& pattern, py::object callable) {
     {
         const runtime::WithoutGil without;
         if (registry->loading) {
-            OrthancPluginRegisterRestCallbackNoLock(scope.context(), pattern.c_str(),
-                                                    entries[route]);
+            failure = register_now(scope.context(), pattern, route);
         } else {
             failure = register_late(scope.context(), pattern, route, patience);
         }

@@ -201,13 +201,17 @@ constexpr auto role = is_preparation<Op> ? OutputTarget::Role::Preparation
                       : begins_parts<Op> ? OutputTarget::Role::Parts
                                          : OutputTarget::Role::Answer;
 
+// As the script has spelled it.
+template <class Op, Spelling spelling>
+constexpr const char* called = spelling == Spelling::Own ? Op::awaitable : Op::name;
+
 template <class Op, Spelling spelling>
 PyObject* plain(PyObject* self, PyObject* const* values, Py_ssize_t count) noexcept {
     return guarded([&]() -> py::object {
         OutputTarget& target = *target_of(self);
         auto operation = std::make_unique<PlainOutput<Op>>();
         parse(operation->op, values, count);
-        hand_over(target, std::move(operation), Op::name, role<Op>, spelling);
+        hand_over(target, std::move(operation), called<Op, spelling>, role<Op>, spelling);
         return py::none();
     });
 }
@@ -262,8 +266,8 @@ PyObject* answer(PyObject* self, PyObject* const* values, Py_ssize_t count) noex
         } else {
             sent = std::move(operation);
         }
-        hand_over(target, std::move(sent), ops::AnswerBuffer::name, OutputTarget::Role::Answer,
-                  spelling);
+        hand_over(target, std::move(sent), called<ops::AnswerBuffer, spelling>,
+                  OutputTarget::Role::Answer, spelling);
         return py::none();
     });
 }
@@ -302,8 +306,8 @@ PyObject* send_http_status_code(PyObject* self, PyObject* const* values,
         ops::SendHttpStatusCode op;
         parse(op, values, count);
         const int status = op.status_.get();
-        hand_over(target, send_status(status, "", refusal_of(status, target)), op.name,
-                  OutputTarget::Role::Answer, spelling);
+        hand_over(target, send_status(status, "", refusal_of(status, target)),
+                  called<ops::SendHttpStatusCode, spelling>, OutputTarget::Role::Answer, spelling);
         return py::none();
     });
 }
@@ -312,7 +316,8 @@ PyObject* send_http_status_code(PyObject* self, PyObject* const* values,
 template <Spelling spelling>
 PyObject* send_http_status(PyObject* self, PyObject* const* values, Py_ssize_t count) noexcept {
     return guarded([&]() -> py::object {
-        constexpr const char* name = "SendHttpStatus";
+        constexpr const char* name =
+            spelling == Spelling::Own ? "send_http_status" : "SendHttpStatus";
         OutputTarget& target = *target_of(self);
         const Py_ssize_t given = count < 2 ? 2 : (count > 3 ? 3 : count);
         const Arguments arguments(name, "status, body[, size]", given, values, count);

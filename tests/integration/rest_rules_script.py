@@ -92,6 +92,7 @@ def from_background(output, uri, **request):
     text(output, "started")
 
 
+attempt("bad pattern", "/no(pattern")
 orthanc.RegisterRestCallback("/from-thread/(.*)", from_thread)
 orthanc.RegisterRestCallback("/from-background/(.*)", from_background)
 orthanc.RegisterRestCallback(
@@ -103,6 +104,7 @@ orthanc.RegisterRestCallback(
 async def start_async():
     attempt("startup, on the loop", "/late/startup-loop")
     await attempt_async("startup, awaited", "/late/startup-awaited")
+    await attempt_async("bad pattern, awaited", "/no(pattern")
 
 
 @lifecycle.on_startup

@@ -254,6 +254,9 @@ def test_second_answer(server: Orthanc, kind: str) -> None:
     server.wait_log(rf"^W.*answered already \(.*twice_{kind} \(.*\), GET /{kind}/twice\)")
     assert server.http.get(f"/{kind}/twice_own").text == "first"
     server.wait_log(rf"twice_own_{kind} \(.*\), GET /{kind}/twice_own raised")
+    server.wait_log(
+        rf"RuntimeError: orthanc\.RestOutput\.send_http_status_code\(\) .*twice_own_{kind}"
+    )
     assert server.http.get(f"/{kind}/header_later").text == "answered"
 
 

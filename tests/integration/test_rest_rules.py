@@ -66,6 +66,14 @@ def test_register_late(server: Orthanc, name: str, path: str) -> None:
     assert server.ask(path).text == f"fresh {path}"
 
 
+@pytest.mark.parametrize("name", ["bad pattern", "bad pattern, awaited"])
+def test_register_nonsense(server: Orthanc, name: str) -> None:
+    """What is no regular expression is refused with the pattern and Orthanc's own reason."""
+    results = server.wait_json("/results", lambda results: name in results)
+    assert results[name].startswith("RuntimeError: orthanc.RegisterRestCallback('/no(pattern'): ")
+    assert "does not take this regular expression: Unmatched" in results[name]
+
+
 @pytest.mark.parametrize("way", ["thread", "background"])
 def test_register_meanwhile(server: Orthanc, pool: ThreadPoolExecutor, way: str) -> None:
     """A script's own thread and a background task can, while requests come in."""
