@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
@@ -19,9 +19,11 @@ from integration.conftest import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
 __all__ = [
+    "Pair",
+    "Starter",
     "dicom_file",
     "dicom_files",
     "official",
@@ -33,39 +35,72 @@ __all__ = [
 
 OFFICIAL = Path("/usr/share/orthanc/plugins/libOrthancPython.so")
 
+Pair = tuple[Orthanc, Orthanc]  # ours first
+
+
+class Starter(Protocol):
+    """Starts an Orthanc with one of the two plugins."""
+
+    def __call__(
+        self,
+        script: str,
+        files: Mapping[str, str] | None = None,
+        config: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> Orthanc:
+        """Start it in a folder of its own.
+
+        Args:
+            script: the text of my-script.py.
+            files: texts of further files for that folder, by their names.
+            config: laid over the configuration that names the script; None takes a key out.
+            settings: for `OrthancServer`.
+        """
+
 
 @pytest.fixture(scope="module")
-def ours(
-    shared_orthanc: OrthancFactory, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Orthanc]:
+def ours(shared_orthanc: OrthancFactory, tmp_path_factory: pytest.TempPathFactory) -> Starter:
     """Give a function that starts an Orthanc with our plugin and a script."""
-    return lambda script: _start(shared_orthanc, tmp_path_factory.mktemp("ours"), script)
+    return _starter(shared_orthanc, tmp_path_factory, "ours")
 
 
 @pytest.fixture(scope="module")
-def official(
-    shared_orthanc: OrthancFactory, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Orthanc]:
+def official(shared_orthanc: OrthancFactory, tmp_path_factory: pytest.TempPathFactory) -> Starter:
     """Give a function that starts an Orthanc with the official plugin and the same script.
 
     The module is left out where that plugin is not installed.
     """
     if not OFFICIAL.is_file():
         pytest.skip(f"the official plugin is not installed at {OFFICIAL}")
-    return lambda script: _start(
-        shared_orthanc, tmp_path_factory.mktemp("official"), script, plugins=[OFFICIAL]
+    # How the official plugin ends is its own affair.
+    return _starter(
+        shared_orthanc, tmp_path_factory, "official", plugins=[OFFICIAL], exit_code=None
     )
 
 
-def _start(
-    factory: OrthancFactory, folder: Path, script: str, plugins: list[Path] | None = None
-) -> Orthanc:
-    (folder / "my-script.py").write_text(script, "utf-8")
-    return factory(
-        errors=["."],
-        # How the official plugin ends is its own affair.
-        exit_code=None if plugins else 0,
-        cwd=folder,
-        plugins=plugins,
-        config={"PythonScript": "my-script.py"},
-    )
+def _starter(
+    factory: OrthancFactory,
+    folders: pytest.TempPathFactory,
+    name: str,
+    **always: Any,
+) -> Starter:
+    def start(
+        script: str,
+        files: Mapping[str, str] | None = None,
+        config: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> Orthanc:
+        folder = folders.mktemp(name)
+        for file, text in {"my-script.py": script, **(files or {})}.items():
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).write_text(text, "utf-8")
+        keys = {"PythonScript": "my-script.py", **(config or {})}
+        return factory(
+            errors=["."],
+            cwd=folder,
+            config={key: value for key, value in keys.items() if value is not None},
+            **always,
+            **settings,
+        )
+
+    return start
