@@ -65,7 +65,7 @@ class Granted:
     """The client is known: Orthanc serves the request.
 
     Attributes:
-        payload: What the handlers of other plugins' routes get with the request.
+        payload: What routes get with the request: `rest.Request.authentication`.
     """
 
     payload: bytes | str = b""

@@ -8,6 +8,7 @@
 #include "../sdk/results.hpp"
 #include "../sdk/server.hpp"
 #include "../sdk/text.hpp"
+#include "payloads.hpp"
 
 namespace py = pybind11;
 
@@ -139,6 +140,7 @@ void add_http_authentication(py::module_& module) {
                 check_registered(OrthancPluginRegisterHttpAuthentication(context, on_request),
                                  "RegisterHttpAuthentication", "1.12.9",
                                  "another plugin authenticates, and Orthanc allows one only");
+                requests_have_payloads = true;
             };
             add_handler(registration, std::move(callback));
         },

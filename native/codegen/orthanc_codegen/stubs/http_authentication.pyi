@@ -11,6 +11,7 @@ def RegisterHttpAuthentication(callback: Callable[..., object], /) -> None:
     `async def`. It returns a tuple: (HttpAuthenticationStatus.GRANTED, payload or None),
     (HttpAuthenticationStatus.UNAUTHORIZED, None), (HttpAuthenticationStatus.FORBIDDEN, None) or
     (HttpAuthenticationStatus.REDIRECT, path), payload and path as bytes or str.
+    REST callbacks get the payload as request["authenticationPayload"], bytes.
 
     The client waits. A handler that raises, returns something else or takes longer than 30 s
     refuses the request with HTTP status 500, whatever OnFilterError says.
