@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from compatibility.conftest import Pair, Starter
     from integration.conftest import Orthanc
 
-SCRIPT = Path(__file__).with_name("incoming_script.py")
+SCRIPT = Path(__file__).with_name("filters_script.py")
 REFUSED = "Refused: OutOfResources"
 
 
