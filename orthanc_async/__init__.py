@@ -10,7 +10,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from orthanc_async import events, lifecycle, resources, rest
+    from orthanc_async import audit, events, http_access, incoming, lifecycle, resources, rest
+    from orthanc_async.audit import AuditLog, on_audit_log
     from orthanc_async.events import (
         Change,
         on_change,
@@ -29,6 +30,24 @@ if TYPE_CHECKING:
         on_stable_study,
         on_stored_instance,
     )
+    from orthanc_async.http_access import (
+        Authentication,
+        FilteredRequest,
+        Forbidden,
+        Granted,
+        HttpRequest,
+        Redirect,
+        Unauthorized,
+        http_authentication,
+        http_filter,
+    )
+    from orthanc_async.incoming import (
+        Discard,
+        ReceivedInstance,
+        c_store_filter,
+        instance_filter,
+        on_received_instance,
+    )
     from orthanc_async.lifecycle import (
         background,
         every,
@@ -39,16 +58,34 @@ if TYPE_CHECKING:
     from orthanc_async.resources import Instance, Patient, Resource, Series, Study
 
 __all__ = [
+    "AuditLog",
+    "Authentication",
     "Change",
+    "Discard",
+    "FilteredRequest",
+    "Forbidden",
+    "Granted",
+    "HttpRequest",
     "Instance",
     "Patient",
+    "ReceivedInstance",
+    "Redirect",
     "Resource",
     "Series",
     "Study",
+    "Unauthorized",
+    "audit",
     "background",
+    "c_store_filter",
     "events",
     "every",
+    "http_access",
+    "http_authentication",
+    "http_filter",
+    "incoming",
+    "instance_filter",
     "lifecycle",
+    "on_audit_log",
     "on_change",
     "on_completed_series",
     "on_deleted",
@@ -60,6 +97,7 @@ __all__ = [
     "on_new_patient",
     "on_new_series",
     "on_new_study",
+    "on_received_instance",
     "on_shutdown",
     "on_stable_patient",
     "on_stable_series",
@@ -71,8 +109,35 @@ __all__ = [
     "run_coroutine",
 ]
 
-_MODULES = frozenset({"events", "lifecycle", "resources", "rest"})
+_MODULES = frozenset(
+    {"audit", "events", "http_access", "incoming", "lifecycle", "resources", "rest"}
+)
 _HOMES = {
+    **dict.fromkeys(("AuditLog", "on_audit_log"), "audit"),
+    **dict.fromkeys(
+        (
+            "Authentication",
+            "FilteredRequest",
+            "Forbidden",
+            "Granted",
+            "HttpRequest",
+            "Redirect",
+            "Unauthorized",
+            "http_authentication",
+            "http_filter",
+        ),
+        "http_access",
+    ),
+    **dict.fromkeys(
+        (
+            "Discard",
+            "ReceivedInstance",
+            "c_store_filter",
+            "instance_filter",
+            "on_received_instance",
+        ),
+        "incoming",
+    ),
     **dict.fromkeys(("Instance", "Patient", "Resource", "Series", "Study"), "resources"),
     **dict.fromkeys(
         ("background", "every", "on_shutdown", "on_startup", "run_coroutine"), "lifecycle"

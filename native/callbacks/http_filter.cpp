@@ -1,11 +1,9 @@
-#include "http_filter.hpp"
-
 #include <string>
 
 #include "../sdk/results.hpp"
 #include "../sdk/server.hpp"
 #include "../sdk/text.hpp"
-#include "question.hpp"
+#include "filters.hpp"
 
 namespace py = pybind11;
 
@@ -70,11 +68,11 @@ std::int32_t decide(const HttpFilterQuestion::Request& request) {
     }
     for (const Handler* handler : handlers_of(registry, Family::HttpFilter)) {
         const auto question = std::make_shared<HttpFilterQuestion>(request);
-        const Outcome outcome = ask(registry, *handler, question);
-        if (outcome != Outcome::Answered && !registry->accept_on_filter_error) {
+        const Verdict verdict = consult(registry, *handler, question);
+        if (verdict == Verdict::Refused) {
             return failure;
         }
-        if (outcome == Outcome::Answered && !question->allowed()) {
+        if (verdict == Verdict::Answered && !question->allowed()) {
             return refuse;
         }
     }
@@ -103,7 +101,9 @@ void add_http_filter(py::module_& module) {
             Registration registration{"RegisterIncomingHttpRequestFilter", "HTTP filter",
                                       Family::HttpFilter};
             registration.hook = [](OrthancPluginContext* context) {
-                OrthancPluginRegisterIncomingHttpRequestFilter2(context, on_request);
+                check_registered(
+                    OrthancPluginRegisterIncomingHttpRequestFilter2(context, on_request),
+                    "RegisterIncomingHttpRequestFilter", "1.3.0");
             };
             add_handler(registration, std::move(callback));
         },

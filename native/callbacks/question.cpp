@@ -312,9 +312,12 @@ Outcome absent(const Pending& pending, const char* why) {
 bool may_ask(const When& when) {
     using State = runtime::Gate::State;
     auto& gate = runtime::Runtime::get().gate;
-    const State state = when.waits_for_start ? gate.pass(startup_patience) : gate.state();
-    return state == State::Open || (state == State::Starting && !when.waits_for_start) ||
-           (state == State::Draining && when.while_draining);
+    // What a hook of the script's own stores does not wait for that hook's end.
+    const bool own = sdk::Server::calling_here();
+    const bool waits = when.waits_for_start && !own;
+    const State state = waits ? gate.pass(startup_patience) : gate.state();
+    return state == State::Open || (state == State::Starting && !waits) ||
+           (state == State::Draining && (own || when.while_draining));
 }
 
 Outcome ask(const std::shared_ptr<Registry>& registry, const Handler& handler,

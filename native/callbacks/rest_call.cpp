@@ -11,6 +11,7 @@
 #include "../runtime/task.hpp"
 #include "../sdk/text.hpp"
 #include "served.hpp"
+#include "payloads.hpp"
 
 namespace py = pybind11;
 
@@ -277,6 +278,12 @@ py::dict RestCall::request_fields() const {
     }
     set_item(fields, names.headers,
              text_map(request.headersCount, request.headersKeys, request.headersValues));
+#if ORTHANC_PLUGINS_VERSION_IS_ABOVE(1, 12, 9)
+    if (requests_have_payloads && request.authenticationPayloadSize > 0) {
+        fields["authenticationPayload"] =
+            copy_bytes(request.authenticationPayload, request.authenticationPayloadSize);
+    }
+#endif
     return fields;
 }
 

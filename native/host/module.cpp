@@ -4,7 +4,7 @@
 #include <pybind11/stl.h>
 
 #include "../callbacks/changes.hpp"
-#include "../callbacks/http_filter.hpp"
+#include "../callbacks/filters.hpp"
 #include "../callbacks/question.hpp"
 #include "../callbacks/rest.hpp"
 #include "../callbacks/stored.hpp"
@@ -101,6 +101,10 @@ void fill(py::module_& module) {
     callbacks::add_stored(module);
     callbacks::add_questions(module);
     callbacks::add_http_filter(module);
+    callbacks::add_instance_filters(module);
+    callbacks::add_received_instance(module);
+    callbacks::add_http_authentication(module);
+    callbacks::add_audit_log(module);
 
     module.def("_settings", &settings);
     module.def("_attach_loop", &attach_loop);

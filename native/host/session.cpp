@@ -195,6 +195,11 @@ void Session::run_python() {
         auto registry = callbacks::Registry::create(
             py::module_::import("orthanc_async._host.dispatch"), settings_.handler_timeout > 0);
         registry->accept_on_filter_error = settings_.on_filter_error == "accept";
+        if (registry->accept_on_filter_error) {
+            sdk::Server::get().log_warning(
+                "OnFilterError is \"accept\": where a filter or a handler of received instances "
+                "fails, requests and instances are let through unchecked and unchanged");
+        }
         callbacks::Registry::set_current(std::move(registry));
         py::module_::import("orthanc_async._host.main").attr("run")();
     } catch (py::error_already_set& error) {

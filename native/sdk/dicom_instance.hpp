@@ -13,7 +13,7 @@
 
 namespace orthanc_async::sdk {
 
-// Valid while a callback of a plain handler runs.
+// Valid while Orthanc waits for the handler.
 class BorrowedInstance : public Borrowed<const OrthancPluginDicomInstance> {
 public:
     using Borrowed::Borrowed;

@@ -7,6 +7,7 @@ namespace orthanc_async::sdk {
 namespace {
 
 thread_local int callback_depth = 0;
+thread_local int call_depth = 0;
 
 } // namespace
 
@@ -33,6 +34,7 @@ void Server::forget() {
 
 OrthancPluginContext* Server::enter() noexcept {
     ++inside_;
+    ++call_depth;
     OrthancPluginContext* const context = context_;
     if (context == nullptr || forked_ || (closed_ && !InsideCallback::current())) {
         leave();
@@ -42,10 +44,15 @@ OrthancPluginContext* Server::enter() noexcept {
 }
 
 void Server::leave() noexcept {
+    --call_depth;
     if (--inside_ == 0 && closed_) {
         const std::lock_guard<std::mutex> lock(mutex_);
         left_.notify_all();
     }
+}
+
+bool Server::calling_here() noexcept {
+    return call_depth > 0;
 }
 
 void Server::log_error(const char* text) noexcept {

@@ -33,6 +33,8 @@ public:
     // Null when this thread may not call now. Every non-null enter() is followed by leave().
     OrthancPluginContext* enter() noexcept;
     void leave() noexcept;
+    // This thread is inside a call of ours, and Orthanc now calls back because of it.
+    static bool calling_here() noexcept;
 
     // For messages when nothing else is sure to work. Thread: any. GIL: any.
     void log_error(const char* text) noexcept;

@@ -157,6 +157,12 @@ class Request:
         return body
 
     @property
+    def authentication(self) -> bytes:
+        """The payload of `Granted` that `@http_authentication` gave this request, or empty."""
+        payload: bytes = self._fields.get("authenticationPayload", b"")
+        return payload
+
+    @property
     def text(self) -> str:
         """The body as text, decoded as `Content-Type` says, else as UTF-8.
 

@@ -7,15 +7,22 @@ from typing import TYPE_CHECKING, Any, assert_type
 import orthanc
 from orthanc_async import (
     Change,
+    Discard,
+    FilteredRequest,
     Instance,
     Patient,
+    ReceivedInstance,
     Series,
     Study,
     background,
+    c_store_filter,
     every,
+    http_filter,
+    instance_filter,
     on_change,
     on_deleted,
     on_new_instance,
+    on_received_instance,
     on_shutdown,
     on_stable_study,
     on_startup,
@@ -108,6 +115,28 @@ def deleted(resource: Patient | Study | Series | Instance) -> None: ...
 
 @on_stored_instance
 async def stored(dicom: orthanc.DicomInstance, instance_id: str) -> None: ...
+
+
+@on_received_instance(timeout=1.5)
+async def received(instance: ReceivedInstance) -> bytes | Discard | None:
+    assert_type(instance.data, bytes)
+    assert_type(instance.origin, orthanc.InstanceOrigin)
+    return None
+
+
+@c_store_filter
+def status(dicom: orthanc.DicomInstance) -> int | None: ...
+
+
+@instance_filter
+async def wanted(dicom: orthanc.DicomInstance) -> bool:
+    return dicom.GetInstanceSize() > 0
+
+
+@http_filter
+async def allowed(request: FilteredRequest) -> bool:
+    assert_type(request.headers["a"], str)
+    return request.method == "GET"
 
 
 @on_startup
