@@ -5,6 +5,7 @@
 
 #include "../callbacks/changes.hpp"
 #include "../callbacks/http_filter.hpp"
+#include "../callbacks/images.hpp"
 #include "../callbacks/question.hpp"
 #include "../callbacks/rest.hpp"
 #include "../callbacks/stored.hpp"
@@ -13,6 +14,7 @@
 #include "../runtime/task.hpp"
 #include "../sdk/dicom_instance.hpp"
 #include "../sdk/generated.hpp"
+#include "../sdk/memory_buffer.hpp"
 #include "../sdk/rest_output.hpp"
 #include "../sdk/server.hpp"
 #include "session.hpp"
@@ -94,12 +96,14 @@ void fill(py::module_& module) {
     sdk::add_generated(module);
     sdk::add_rest_output(module);
     sdk::add_dicom_instance(module);
+    sdk::add_memory_buffer(module);
     runtime::add_selector(module);
     callbacks::add_rest(module);
     callbacks::add_changes(module);
     callbacks::add_stored(module);
     callbacks::add_questions(module);
     callbacks::add_http_filter(module);
+    callbacks::add_images(module);
 
     module.def("_settings", &settings);
     module.def("_attach_loop", &attach_loop);

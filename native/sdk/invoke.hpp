@@ -6,10 +6,12 @@
 
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include "arguments.hpp"
 #include "call_scope.hpp"
+#include "function_here.hpp"
 #include "handles.hpp"
 
 namespace orthanc_async::sdk {
@@ -62,6 +64,7 @@ template <class Op, class... Self> py::object run_blocking(Op& op, Self... self)
     const CallScope scope(Op::label, Op::awaitable_label, Op::kind);
     {
         const WithoutGil without;
+        const FunctionHere here(Op::label);
         code = op.run(scope.context(), self...);
     }
     if (code != OrthancPluginErrorCode_Success) {
@@ -79,12 +82,17 @@ PyObject* blocking(PyObject*, PyObject* const* values, Py_ssize_t count) noexcep
     });
 }
 
+// Whether a method's operation takes its object as one that it may change.
+template <class Op, class T>
+constexpr bool writes = !std::is_invocable_v<decltype(&Op::run), Op&, OrthancPluginContext*,
+                                             const T*>;
+
 template <class Op, class T>
 PyObject* method_blocking(PyObject* self, PyObject* const* values, Py_ssize_t count) noexcept {
     return guarded([&] {
         Op op;
         parse(op, values, count);
-        const HandlePin<T> pin(self, Op::label);
+        const HandlePin<T> pin(self, Op::label, writes<Op, T>);
         return run_blocking(op, pin.get());
     });
 }
@@ -124,6 +132,7 @@ public:
         const WorkerScope scope;
         stopped_ = scope.context() == nullptr;
         if (!stopped_) {
+            const FunctionHere here(Op::label);
             code_ = op.run(scope.context());
             if (code_ == OrthancPluginErrorCode_Success) {
                 prepare(op, 0);
@@ -139,7 +148,7 @@ private:
 
 template <class Op, class T> class AwaitableMethodCall final : public PendingCall {
 public:
-    explicit AwaitableMethodCall(PyObject* self) : pin_(self, Op::awaitable_label) {}
+    explicit AwaitableMethodCall(PyObject* self) : pin_(self, Op::awaitable_label, writes<Op, T>) {}
     Op op;
 
     void run() noexcept override {
