@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from orthanc_async import events, lifecycle, resources, rest
+    from orthanc_async import events, images, lifecycle, resources, rest
     from orthanc_async.events import (
         Change,
         on_change,
@@ -29,6 +29,13 @@ if TYPE_CHECKING:
         on_stable_study,
         on_stored_instance,
     )
+    from orthanc_async.images import (
+        DecodeRequest,
+        TranscodeRequest,
+        as_image,
+        image_decoder,
+        transcoder,
+    )
     from orthanc_async.lifecycle import (
         background,
         every,
@@ -40,14 +47,19 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Change",
+    "DecodeRequest",
     "Instance",
     "Patient",
     "Resource",
     "Series",
     "Study",
+    "TranscodeRequest",
+    "as_image",
     "background",
     "events",
     "every",
+    "image_decoder",
+    "images",
     "lifecycle",
     "on_change",
     "on_completed_series",
@@ -69,10 +81,14 @@ __all__ = [
     "resources",
     "rest",
     "run_coroutine",
+    "transcoder",
 ]
 
-_MODULES = frozenset({"events", "lifecycle", "resources", "rest"})
+_MODULES = frozenset({"events", "images", "lifecycle", "resources", "rest"})
 _HOMES = {
+    **dict.fromkeys(
+        ("DecodeRequest", "TranscodeRequest", "as_image", "image_decoder", "transcoder"), "images"
+    ),
     **dict.fromkeys(("Instance", "Patient", "Resource", "Series", "Study"), "resources"),
     **dict.fromkeys(
         ("background", "every", "on_shutdown", "on_startup", "run_coroutine"), "lifecycle"
