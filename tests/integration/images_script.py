@@ -7,6 +7,7 @@ import gc
 import io
 import json
 import sys
+import zlib
 
 import numpy
 import orthanc
@@ -75,12 +76,7 @@ def in_place():
     pixels = numpy.asarray(made)
     pixels[1, 2] = 77
     data = made.GetImageBuffer()
-    return [type(data).__name__, data[made.GetImagePitch() + 2], numpy.asarray(made)[1, 2] == 77]
-
-
-@check
-def unknown_format():
-    return error_of(memoryview, orthanc.CreateImage(FORMAT.UNKNOWN, 2, 2))
+    return [type(data).__name__, data[made.GetImagePitch() + 2], int(pixels[1, 2])]
 
 
 @check
@@ -108,7 +104,7 @@ def padded():
         numpy.asarray(made).tolist(),
         list(memoryview(made).strides),
         error_of(hash_of, made),
-        error_of(numpy.frombuffer, made, "u1"),
+        error_of(zlib.adler32, made),
         len(made.GetImageBuffer()) if len(memory) >= 24 else None,
     ]
 
@@ -403,7 +399,7 @@ orthanc.RegisterDecodeImageCallback(async_plain)
 @rest.post("/mode")
 async def set_mode(request):
     mode.clear()
-    mode.update(await request.json())
+    mode.update(request.json())
     seen.clear()
     return {}
 

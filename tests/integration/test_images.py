@@ -50,13 +50,7 @@ def test_formats(check: Callable[[str], Any]) -> None:
 
 def test_in_place(check: Callable[[str], Any]) -> None:
     """What is written to the array is in the image; GetImageBuffer() copies it into bytes."""
-    assert check("in_place") == ["bytes", 77, True]
-
-
-def test_unknown_format(check: Callable[[str], Any]) -> None:
-    """An image whose format has no words in Python says so, as a buffer's error."""
-    error = check("unknown_format")
-    assert error.startswith(("BufferError: an orthanc.Image of pixel format 6", "OrthancExc"))
+    assert check("in_place") == ["bytes", 77, 77]
 
 
 def test_empty(check: Callable[[str], Any]) -> None:
@@ -75,7 +69,7 @@ def test_padded(check: Callable[[str], Any]) -> None:
     assert pixels == [[0, 1, 2], [8, 9, 10], [0, 0, 0]]
     assert strides == [8, 1]
     assert "must be contiguous memory" in md5
-    assert numpy_buffer.startswith(("BufferError: the rows of this orthanc.Image are 8", "ValueE"))
+    assert numpy_buffer.startswith("BufferError: the rows of this orthanc.Image are 8 bytes apart")
 
 
 def test_pillow(check: Callable[[str], Any]) -> None:
@@ -192,7 +186,6 @@ def test_views_live_through_reset_and_stop(orthanc_server: OrthancFactory) -> No
     server = orthanc_server(SCRIPT)
     assert server.http.post("/keep-view").status == 200
     assert server.http.post("/tools/reset").status == 200
-    server.wait_log("resetting|restart|Reset", count=1)
-    server.wait_json("/system", lambda _: True)
+    server.wait_log("Orthanc has started", count=2)
     assert kept_sum(server) == [60000, 80000]
     assert server.http.post("/keep-view").status == 200

@@ -20,7 +20,9 @@ class MemoryBuffer:
 @overload
 def without_copy(
     function: Callable[[*_Ts], Coroutine[Any, Any, bytes]], /, *arguments: *_Ts
-) -> Coroutine[Any, Any, MemoryBuffer]: ...
+) -> Coroutine[Any, Any, MemoryBuffer]:
+    """Await an SDK function and get its result in place: see the form that blocks."""
+
 @overload
 def without_copy(function: Callable[[*_Ts], bytes], /, *arguments: *_Ts) -> MemoryBuffer:
     """Call an SDK function and get its result in place, as a MemoryBuffer, instead of as bytes.
