@@ -117,9 +117,8 @@ def _series_table(samples: Samples) -> list[str]:
             )
         else:
             form = "{:.2f}" if key.endswith(COPIES) else "{:.3f} s"
-            middle, lowest, highest = (
-                form.format(value) for value in (statistics.median(values), min(values), max(values))
-            )
+            three = (statistics.median(values), min(values), max(values))
+            middle, lowest, highest = (form.format(value) for value in three)
             lines.append(f"| {key} | {middle} | {lowest} to {highest} | | |")
     return lines
 

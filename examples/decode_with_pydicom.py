@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import io
+from typing import TYPE_CHECKING
 
 import numpy as np
-import orthanc
 import pydicom
 from orthanc_async import DecodeRequest, as_image, image_decoder
-from pydicom.pixels import pixel_array
+from pydicom.pixels.utils import pixel_array
+
+if TYPE_CHECKING:
+    import orthanc
 
 SYNTAXES = {pydicom.uid.JPEG2000Lossless, pydicom.uid.JPEG2000}
 

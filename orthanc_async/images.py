@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 import orthanc
 from orthanc_async import _registry, _waiting
@@ -145,7 +145,13 @@ _FORMATS = {
 }
 
 
-def as_image(pixels: Buffer) -> orthanc.Image:
+class _Array(Protocol):
+    # Before Python 3.12 type checkers do not know that arrays are buffers.
+    @property
+    def __array_interface__(self) -> dict[str, Any]: ...
+
+
+def as_image(pixels: Buffer | _Array) -> orthanc.Image:
     """Make an image over an array, without a copy; the image keeps the array alive.
 
     Uses `OrthancPluginCreateImageAccessor`.
@@ -162,7 +168,7 @@ def as_image(pixels: Buffer) -> orthanc.Image:
         TypeError: Orthanc has no images of this shape and type of number.
         ValueError: The array's memory has gaps.
     """
-    view = memoryview(pixels)
+    view = memoryview(pixels)  # type: ignore[arg-type] # an array is one
     letter = (view.format or "B").lstrip("@=" + ("<" if sys.byteorder == "little" else ">!"))
     number = f"{_KINDS.get(letter)}{view.itemsize}"
     shape = view.shape or ()

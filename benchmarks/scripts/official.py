@@ -6,7 +6,7 @@ import json
 import time
 from typing import Any
 
-import image_memory
+import image_memory  # type: ignore[import-not-found] # beside this script
 import orthanc
 
 handled: list[tuple[float, float, str]] = []

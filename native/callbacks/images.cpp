@@ -268,8 +268,8 @@ OrthancPluginErrorCode on_transcode(OrthancPluginMemoryBuffer* transcoded, const
     return ask_in_turn(
         Family::Transcode, *file,
         [&](const std::shared_ptr<Registry>& registry, const Handler& handler) {
-            const auto question = std::make_shared<TranscodeQuestion>(
-                file, syntaxes, syntaxes_count, new_uid != 0);
+            const auto question =
+                std::make_shared<TranscodeQuestion>(file, syntaxes, syntaxes_count, new_uid != 0);
             if (ask(registry, handler, question) != Outcome::Answered || !question->answered()) {
                 return declined;
             }

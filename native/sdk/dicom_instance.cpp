@@ -223,8 +223,8 @@ public:
         if (code_ == OrthancPluginErrorCode_Success) {
             instance_ = OrthancPluginCreateDicomInstance(context, file.data, file.size);
             OrthancPluginFreeMemoryBuffer(context, &file);
-            code_ = instance_ == nullptr ? OrthancPluginErrorCode_BadFileFormat
-                                         : run_here(context);
+            code_ =
+                instance_ == nullptr ? OrthancPluginErrorCode_BadFileFormat : run_here(context);
         }
     }
     std::string describe() const override { return op.describe() + " of instance " + id_; }

@@ -84,8 +84,8 @@ PyObject* blocking(PyObject*, PyObject* const* values, Py_ssize_t count) noexcep
 
 // Whether a method's operation takes its object as one that it may change.
 template <class Op, class T>
-constexpr bool writes = !std::is_invocable_v<decltype(&Op::run), Op&, OrthancPluginContext*,
-                                             const T*>;
+constexpr bool writes =
+    !std::is_invocable_v<decltype(&Op::run), Op&, OrthancPluginContext*, const T*>;
 
 template <class Op, class T>
 PyObject* method_blocking(PyObject* self, PyObject* const* values, Py_ssize_t count) noexcept {
@@ -148,7 +148,8 @@ private:
 
 template <class Op, class T> class AwaitableMethodCall final : public PendingCall {
 public:
-    explicit AwaitableMethodCall(PyObject* self) : pin_(self, Op::awaitable_label, writes<Op, T>) {}
+    explicit AwaitableMethodCall(PyObject* self)
+        : pin_(self, Op::awaitable_label, writes<Op, T>) {}
     Op op;
 
     void run() noexcept override {

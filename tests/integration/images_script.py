@@ -197,7 +197,12 @@ def arrays():
     found = {}
     for kind in ("u1", "u2", "i2", "u4", "u8", "f4"):
         found[kind] = as_image(numpy.zeros((3, 5), kind)).GetImagePixelFormat().name
-    for shape, kind in (((2, 3, 3), "u1"), ((2, 3, 4), "u1"), ((2, 3, 3), "u2"), ((2, 3, 1), "u1")):
+    for shape, kind in (
+        ((2, 3, 3), "u1"),
+        ((2, 3, 4), "u1"),
+        ((2, 3, 3), "u2"),
+        ((2, 3, 1), "u1"),
+    ):
         made = as_image(numpy.zeros(shape, kind))
         found[f"{shape}{kind}"] = [
             made.GetImagePixelFormat().name,
@@ -346,9 +351,7 @@ def answer(name, file, frame):
     if action == "the same":
         return kept[-1]
     if action == "accessor":
-        return orthanc.CreateImageAccessor(
-            FORMAT.GRAYSCALE8, 4, 3, 5, bytes([100 + frame]) * 14
-        )
+        return orthanc.CreateImageAccessor(FORMAT.GRAYSCALE8, 4, 3, 5, bytes([100 + frame]) * 14)
     if action == "array":
         return numpy.full((3, 4), 100 + frame, "u1")
     if action == "raise":
@@ -452,9 +455,7 @@ def transcode(name, file, syntaxes, new_uid):
 async def async_transcoder(request):
     if mode.get("async_transcoder") == "slow":
         await asyncio.sleep(60)
-    return transcode(
-        "async_transcoder", request.file, request.syntaxes, request.allow_new_uid
-    )
+    return transcode("async_transcoder", request.file, request.syntaxes, request.allow_new_uid)
 
 
 def def_transcoder(dicom, allowedSyntaxes, allowNewSopInstanceUid):
@@ -469,5 +470,3 @@ async def transcode_route(request):
     file = await orthanc.get_dicom_for_instance(request.path["instance"])
     made = await orthanc.transcode_dicom_instance(file, pydicom.uid.RLELossless)
     return {"syntax": await made.get_instance_transfer_syntax_uid()}
-
-

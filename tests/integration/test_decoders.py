@@ -292,7 +292,7 @@ def test_timeouts_that_are_none(timeout: Any) -> None:
     """A timeout that Orthanc could not wait for is refused at decoration."""
     for decorator in (image_decoder, transcoder):
         with pytest.raises((TypeError, ValueError), match="timeout must be"):
-            decorator(timeout=timeout)(lambda request: None)
+            decorator(timeout=timeout)(lambda _request: None)
 
 
 def test_example(orthanc_server: OrthancFactory) -> None:

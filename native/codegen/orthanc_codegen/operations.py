@@ -68,9 +68,7 @@ class Operation:
     @property
     def gives_memory(self) -> bool:
         """Whether the result is one memory buffer and nothing else."""
-        return self.result in {
-            f"{item.name}_.take()" for item in self.outputs if item.memory
-        }
+        return self.result in {f"{item.name}_.take()" for item in self.outputs if item.memory}
 
     @property
     def full_name(self) -> str:

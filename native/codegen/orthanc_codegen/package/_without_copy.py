@@ -22,7 +22,7 @@ def make_without_copy(native: Any, twins: Mapping[str, Any]) -> Callable[..., An
         return await native.without_copy(function, *arguments)
 
     def without_copy(function: Callable[..., Any], /, *arguments: Any) -> Any:
-        name = getattr(function, "__qualname__", None)
+        name = str(getattr(function, "__qualname__", ""))
         if name not in twins or getattr(function, "__module__", "orthanc") not in {
             "orthanc",
             None,  # a bound method of a native class has none
