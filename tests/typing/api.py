@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Any, assert_type
 import orthanc
 from orthanc_async import (
     Change,
+    DecodeRequest,
     Instance,
     Patient,
     Series,
     Study,
+    TranscodeRequest,
+    as_image,
     background,
     every,
+    image_decoder,
     on_change,
     on_deleted,
     on_new_instance,
@@ -22,6 +26,7 @@ from orthanc_async import (
     on_stored_instance,
     rest,
     run_coroutine,
+    transcoder,
 )
 
 if TYPE_CHECKING:
@@ -121,6 +126,20 @@ def stop() -> None: ...
 
 @every(60, immediately=True)
 async def tick() -> None: ...
+
+
+@image_decoder
+async def decode(request: DecodeRequest) -> orthanc.Image | None:
+    memory = await orthanc.without_copy(orthanc.get_dicom_for_instance, "a")
+    assert_type(memory, orthanc.MemoryBuffer)
+    assert_type(memoryview(memory), memoryview)
+    return as_image(memoryview(request.file)) if request.frame else None
+
+
+@transcoder(timeout=3)
+def transcode(request: TranscodeRequest) -> bytes | None:
+    assert_type(orthanc.without_copy(orthanc.RestApiGet, "/a"), orthanc.MemoryBuffer)
+    return request.file if request.syntaxes[0] and request.allow_new_uid else None
 
 
 def from_a_thread() -> None:
