@@ -6,13 +6,14 @@ import contextlib
 import json
 import statistics
 import time
+import zlib
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import data, load, servers
 from benchmarks.errors import BenchmarkError
-from benchmarks.rows import LOADS, HttpLoad, wanted_keys
+from benchmarks.rows import COPIES, LOADS, HttpLoad, wanted_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -22,6 +23,7 @@ EVENTS = 100
 EVENTS_DEADLINE = 60.0
 FILES = 100
 FILE_SIDE = 512
+IMAGE_BYTES = 14142**2  # as in scripts/image_memory.py
 # One fetch takes some 50 ms, too short a time to stand alone.
 FETCHES = 5
 PYTHON_CONTENDERS = ("ours", "official")
@@ -122,6 +124,13 @@ def _measure_running(plan: Plan, samples: Samples) -> None:
                     )
                     samples.series[f"{name}/fetch"].append(seconds)
                     plan.say(f"  {name}/fetch: {seconds:.3f} s")
+                if "ours/image" in wanted:
+                    answer = _read_image(group[name])
+                    samples.series[f"{name}/image"].append(answer["seconds"])
+                    samples.series[f"{name}/image{COPIES}"].append(answer["copies"])
+                    plan.say(
+                        f"  {name}/image: {answer['seconds']:.3f} s, {answer['copies']:.2f} copies"
+                    )
                 if "ours/events" in wanted:
                     seconds = _delete_study(group[name], small)
                     samples.series[f"{name}/events"].append(seconds)
@@ -171,6 +180,14 @@ def _fetch_files(server: servers.Server, stored: tuple[list[str], int]) -> float
     if answer["bytes"] != size:
         raise BenchmarkError(f"{server.contender.name}/fetch: {answer['bytes']} bytes of {size}")
     return float(answer["seconds"])
+
+
+def _read_image(server: servers.Server) -> dict[str, float]:
+    """Return the seconds and copies that a handler took to make an image and read it."""
+    answer: dict[str, float] = server.json("GET", "/bench/image")
+    if answer["checksum"] != zlib.adler32(b"\x01" * IMAGE_BYTES):
+        raise BenchmarkError(f"{server.contender.name}/image: other pixels were read")
+    return answer
 
 
 def _delete_study(server: servers.Server, files: list[bytes]) -> float:

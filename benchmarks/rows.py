@@ -6,6 +6,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+# What ends the key of a series that counts how often an image was in memory.
+COPIES = " copies"
+
 # The series of samples that a round adds to, one sample each: "contender/what".
 Series = Mapping[str, Sequence[float]]
 
@@ -127,6 +130,15 @@ ROWS = (
         "ours/fetch",
         "official/fetch",
         1.3,
+        "s",
+    ),
+    Row(
+        "image",
+        "an image made of 200 MB of pixels and read whole, against the official plugin's "
+        "`CreateImageFromBuffer` and `GetImageBuffer`",
+        "ours/image",
+        "official/image",
+        None,
         "s",
     ),
     Row(

@@ -1,4 +1,4 @@
-"""Asynchronous plugins for Orthanc: routes, events, resources and lifecycle.
+"""Asynchronous plugins for Orthanc: routes, events, DICOM services, resources and lifecycle.
 
 Everything is imported when it is first used, so that a script that needs only the routes
 does not pay for the rest.
@@ -10,7 +10,16 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from orthanc_async import audit, events, http_access, incoming, lifecycle, resources, rest
+    from orthanc_async import (
+        audit,
+        events,
+        http_access,
+        images,
+        incoming,
+        lifecycle,
+        resources,
+        rest,
+    )
     from orthanc_async.audit import AuditLog, on_audit_log
     from orthanc_async.events import (
         Change,
@@ -41,6 +50,13 @@ if TYPE_CHECKING:
         http_authentication,
         http_filter,
     )
+    from orthanc_async.images import (
+        DecodeRequest,
+        TranscodeRequest,
+        as_image,
+        image_decoder,
+        transcoder,
+    )
     from orthanc_async.incoming import (
         Discard,
         ReceivedInstance,
@@ -48,19 +64,14 @@ if TYPE_CHECKING:
         instance_filter,
         on_received_instance,
     )
-    from orthanc_async.lifecycle import (
-        background,
-        every,
-        on_shutdown,
-        on_startup,
-        run_coroutine,
-    )
+    from orthanc_async.lifecycle import background, every, on_shutdown, on_startup, run_coroutine
     from orthanc_async.resources import Instance, Patient, Resource, Series, Study
 
 __all__ = [
     "AuditLog",
     "Authentication",
     "Change",
+    "DecodeRequest",
     "Discard",
     "FilteredRequest",
     "Forbidden",
@@ -73,7 +84,9 @@ __all__ = [
     "Resource",
     "Series",
     "Study",
+    "TranscodeRequest",
     "Unauthorized",
+    "as_image",
     "audit",
     "background",
     "c_store_filter",
@@ -82,6 +95,8 @@ __all__ = [
     "http_access",
     "http_authentication",
     "http_filter",
+    "image_decoder",
+    "images",
     "incoming",
     "instance_filter",
     "lifecycle",
@@ -107,53 +122,65 @@ __all__ = [
     "resources",
     "rest",
     "run_coroutine",
+    "transcoder",
 ]
 
 _MODULES = frozenset(
-    {"audit", "events", "http_access", "incoming", "lifecycle", "resources", "rest"}
+    {"audit", "events", "http_access", "images", "incoming", "lifecycle", "resources", "rest"}
 )
-_HOMES = {
-    **dict.fromkeys(("AuditLog", "on_audit_log"), "audit"),
-    **dict.fromkeys(
-        (
-            "Authentication",
-            "FilteredRequest",
-            "Forbidden",
-            "Granted",
-            "HttpRequest",
-            "Redirect",
-            "Unauthorized",
-            "http_authentication",
-            "http_filter",
-        ),
-        "http_access",
+_NAMES = {
+    "audit": ("AuditLog", "on_audit_log"),
+    "events": (
+        "Change",
+        "on_change",
+        "on_completed_series",
+        "on_deleted",
+        "on_deleted_instance",
+        "on_deleted_patient",
+        "on_deleted_series",
+        "on_deleted_study",
+        "on_new_instance",
+        "on_new_patient",
+        "on_new_series",
+        "on_new_study",
+        "on_stable_patient",
+        "on_stable_series",
+        "on_stable_study",
+        "on_stored_instance",
     ),
-    **dict.fromkeys(
-        (
-            "Discard",
-            "ReceivedInstance",
-            "c_store_filter",
-            "instance_filter",
-            "on_received_instance",
-        ),
-        "incoming",
+    "http_access": (
+        "Authentication",
+        "FilteredRequest",
+        "Forbidden",
+        "Granted",
+        "HttpRequest",
+        "Redirect",
+        "Unauthorized",
+        "http_authentication",
+        "http_filter",
     ),
-    **dict.fromkeys(("Instance", "Patient", "Resource", "Series", "Study"), "resources"),
-    **dict.fromkeys(
-        ("background", "every", "on_shutdown", "on_startup", "run_coroutine"), "lifecycle"
+    "images": ("DecodeRequest", "TranscodeRequest", "as_image", "image_decoder", "transcoder"),
+    "incoming": (
+        "Discard",
+        "ReceivedInstance",
+        "c_store_filter",
+        "instance_filter",
+        "on_received_instance",
     ),
+    "lifecycle": ("background", "every", "on_shutdown", "on_startup", "run_coroutine"),
+    "resources": ("Instance", "Patient", "Resource", "Series", "Study"),
 }
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 if not TYPE_CHECKING:  # a type checker would take any misspelt name for one of these
 
     def __getattr__(name: str) -> object:
-        if name not in __all__:
-            message = f"module {__name__!r} has no attribute {name!r}"
-            raise AttributeError(message)
         if name in _MODULES:
             return importlib.import_module(f"{__name__}.{name}")
-        # What is in neither list above is an event: those are the many.
-        module = importlib.import_module(f"{__name__}.{_HOMES.get(name, 'events')}")
+        if name not in _HOMES:
+            message = f"module {__name__!r} has no attribute {name!r}"
+            raise AttributeError(message)
+        module = importlib.import_module(f"{__name__}.{_HOMES[name]}")
         value: object = getattr(module, name)
         globals()[name] = value
         return value

@@ -6,6 +6,7 @@ import json
 import time
 from typing import Any
 
+import image_memory  # type: ignore[import-not-found] # beside this script
 import orthanc
 
 handled: list[tuple[float, float, str]] = []
@@ -28,6 +29,16 @@ def fetch(output: orthanc.RestOutput, uri: str, **request: Any) -> None:
     output.AnswerBuffer(json.dumps(answer), "application/json")
 
 
+def image(output: orthanc.RestOutput, uri: str, **request: Any) -> None:
+    side = image_memory.SIDE
+
+    def read(pixels: bytes) -> bytes:
+        gray = orthanc.PixelFormat.GRAYSCALE8
+        return orthanc.CreateImageFromBuffer(gray, side, side, side, pixels).GetImageBuffer()
+
+    output.AnswerBuffer(json.dumps(image_memory.measure(read)), "application/json")
+
+
 def events(output: orthanc.RestOutput, uri: str, **request: Any) -> None:
     if request["method"] == "DELETE":
         handled.clear()
@@ -44,5 +55,6 @@ def on_change(change: int, level: int, resource: str) -> None:
 orthanc.RegisterRestCallback("/bench/plain", plain)
 orthanc.RegisterRestCallback("/bench/statistics", statistics)
 orthanc.RegisterRestCallback("/bench/fetch", fetch)
+orthanc.RegisterRestCallback("/bench/image", image)
 orthanc.RegisterRestCallback("/bench/events", events)
 orthanc.RegisterOnChangeCallback(on_change)

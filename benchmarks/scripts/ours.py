@@ -7,6 +7,7 @@ import json
 import time
 from typing import Any
 
+import image_memory  # type: ignore[import-not-found] # beside this script
 import orthanc
 from orthanc_async import rest
 
@@ -41,6 +42,16 @@ async def fetch(output: orthanc.RestOutput, uri: str, **request: Any) -> None:
     output.AnswerBuffer(json.dumps(answer), "application/json")
 
 
+def image(output: orthanc.RestOutput, uri: str, **request: Any) -> None:
+    side = image_memory.SIDE
+
+    def read(pixels: bytes) -> orthanc.Image:
+        gray = orthanc.PixelFormat.GRAYSCALE8
+        return orthanc.CreateImageAccessor(gray, side, side, side, pixels)
+
+    output.AnswerBuffer(json.dumps(image_memory.measure(read)), "application/json")
+
+
 async def events(output: orthanc.RestOutput, uri: str, **request: Any) -> None:
     if request["method"] == "DELETE":
         handled.clear()
@@ -58,5 +69,6 @@ orthanc.RegisterRestCallback("/bench/plain", plain)
 orthanc.RegisterRestCallback("/bench/def", plain_def)
 orthanc.RegisterRestCallback("/bench/statistics", statistics)
 orthanc.RegisterRestCallback("/bench/fetch", fetch)
+orthanc.RegisterRestCallback("/bench/image", image)
 orthanc.RegisterRestCallback("/bench/events", events)
 orthanc.RegisterOnChangeCallback(on_change)

@@ -380,6 +380,7 @@ void add_handler(const Registration& registration, py::object callable) {
     const bool first = !std::exchange(family.hooked, true);
     try {
         if (first && registration.hook != nullptr) {
+            check_hang(std::string(registration.function) + "(…)");
             // Registering takes a lock of Orthanc's, which it may hold while it waits for the
             // loop.
             const sdk::CallScope scope(registration.function, registration.function,

@@ -5,6 +5,7 @@
 
 #include "../callbacks/changes.hpp"
 #include "../callbacks/filters.hpp"
+#include "../callbacks/images.hpp"
 #include "../callbacks/question.hpp"
 #include "../callbacks/rest.hpp"
 #include "../callbacks/stored.hpp"
@@ -14,6 +15,7 @@
 #include "../runtime/task.hpp"
 #include "../sdk/dicom_instance.hpp"
 #include "../sdk/generated.hpp"
+#include "../sdk/memory_buffer.hpp"
 #include "../sdk/rest_output.hpp"
 #include "../sdk/server.hpp"
 #include "session.hpp"
@@ -95,6 +97,7 @@ void fill(py::module_& module) {
     sdk::add_generated(module);
     sdk::add_rest_output(module);
     sdk::add_dicom_instance(module);
+    sdk::add_memory_buffer(module);
     runtime::add_selector(module);
     callbacks::add_rest(module);
     callbacks::add_changes(module);
@@ -105,6 +108,7 @@ void fill(py::module_& module) {
     callbacks::add_received_instance(module);
     callbacks::add_http_authentication(module);
     callbacks::add_audit_log(module);
+    callbacks::add_images(module);
 
     module.def("_settings", &settings);
     module.def("_attach_loop", &attach_loop);

@@ -181,6 +181,15 @@ void BytesArgument::parse(const Argument& argument, std::uint64_t most) {
     }
 }
 
+std::unique_ptr<Py_buffer> BytesArgument::take_view() {
+    if (!viewed_) {
+        return nullptr;
+    }
+    auto view = std::make_unique<Py_buffer>(view_);
+    viewed_ = false;
+    return view;
+}
+
 void BytesArgument::describe(std::string& text) const {
     text += '<' + std::to_string(size_) + " bytes>";
 }

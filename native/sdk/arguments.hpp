@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -107,6 +108,9 @@ public:
     const void* data() const { return data_; }
     template <class Size> Size size() const { return static_cast<Size>(size_); }
     void describe(std::string& text) const;
+
+    // The caller owns the view from here on; null when a str was passed. GIL: held.
+    std::unique_ptr<Py_buffer> take_view();
 
 private:
     Py_buffer view_{};

@@ -76,4 +76,11 @@ private:
                              "): read what is needed before the handler returns");
 }
 
+// The same for an owned object that is Orthanc's now. `name`: "Image".
+[[noreturn]] inline void throw_was_given(const std::string& name, const std::string& function) {
+    throw std::runtime_error("orthanc." + function + "() was called with an " + name +
+                             " that was handed over to Orthanc, as a handler has returned it: "
+                             "make another one");
+}
+
 } // namespace orthanc_async::sdk

@@ -180,6 +180,7 @@ public:
         const WorkerScope scope;
         stopped_ = scope.context() == nullptr;
         if (!stopped_) {
+            const FunctionHere here(Op::label);
             code_ = op.run(scope.context(), &pinned_);
         }
     }
@@ -222,8 +223,8 @@ public:
         if (code_ == OrthancPluginErrorCode_Success) {
             instance_ = OrthancPluginCreateDicomInstance(context, file.data, file.size);
             OrthancPluginFreeMemoryBuffer(context, &file);
-            code_ = instance_ == nullptr ? OrthancPluginErrorCode_BadFileFormat
-                                         : op.run(context, instance_);
+            code_ =
+                instance_ == nullptr ? OrthancPluginErrorCode_BadFileFormat : run_here(context);
         }
     }
     std::string describe() const override { return op.describe() + " of instance " + id_; }
@@ -231,6 +232,10 @@ public:
 private:
     const char* since() const override { return Op::since; }
     py::object result() override { return op.result(); }
+    OrthancPluginErrorCode run_here(OrthancPluginContext* context) noexcept {
+        const FunctionHere here(Op::label);
+        return op.run(context, instance_);
+    }
 
     std::string id_;
     OrthancPluginDicomInstance* instance_ = nullptr; // until deliver(): results may point into it

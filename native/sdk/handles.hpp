@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "../runtime/gil.hpp"
 #include "arguments.hpp"
@@ -26,6 +27,9 @@ template <class T> struct HandleTraits;
 template <class T> struct HandleObject {
     PyObject_HEAD T* pointer;           // owned, freed with the object; null when borrowed
     std::shared_ptr<Borrowed<T>>* loan; // null when owned
+    Py_buffer* backing;                 // Python's memory that the object uses; else null
+    Py_ssize_t uses;                    // SDK calls and views that are inside it now
+    bool given;                         // handed over to Orthanc: not to be used any more
 };
 
 // The Python class of a handle. Set once while the module is filled and kept until the process
@@ -76,14 +80,30 @@ template <class T> py::object lend_handle(std::shared_ptr<Borrowed<T>> borrowed)
 // DicomInstance has borrowed objects too, so its class is written by hand (dicom_instance.cpp).
 template <> py::object adopt_handle(OrthancPluginDicomInstance* pointer);
 
+// What a class can do beside its methods: images are buffers (image_memory.cpp).
+template <class T> std::vector<PyType_Slot> extra_slots() {
+    return {};
+}
+template <> std::vector<PyType_Slot> extra_slots<OrthancPluginImage>();
+
 // The SDK object behind a Python object, kept usable: an owned one stays alive, the call of a
 // borrowed one does not end. All members: GIL held.
 template <class T> class HandlePin {
 public:
-    // Throws RuntimeError when the call of a borrowed object has ended.
-    HandlePin(PyObject* object, const char* function)
+    // Throws RuntimeError when the call of a borrowed object has ended, or an owned one was given
+    // to Orthanc; TypeError when the function writes into memory that is read-only.
+    HandlePin(PyObject* object, const char* function, bool writes = false)
         : owner_(py::reinterpret_borrow<py::object>(object)) {
         auto* const handle = reinterpret_cast<HandleObject<T>*>(object);
+        if (handle->given) {
+            throw_was_given(HandleTraits<T>::name, function);
+        }
+        if (writes && handle->backing != nullptr && handle->backing->readonly != 0) {
+            throw py::type_error("orthanc." + std::string(function) +
+                                 "() writes, and the memory that this " + HandleTraits<T>::name +
+                                 " was made over is read-only: make it over a bytearray or "
+                                 "another writable buffer");
+        }
         pointer_ = handle->pointer;
         if (handle->loan != nullptr) {
             pointer_ = (*handle->loan)->pin();
@@ -92,8 +112,10 @@ public:
             }
             borrowed_ = *handle->loan;
         }
+        ++handle->uses;
     }
     ~HandlePin() {
+        --reinterpret_cast<HandleObject<T>*>(owner_.ptr())->uses;
         if (borrowed_) {
             borrowed_->unpin();
         }
@@ -119,6 +141,10 @@ template <class T> void deallocate_handle(PyObject* object) {
     auto* const handle = reinterpret_cast<HandleObject<T>*>(object);
     release_handle(handle->pointer);
     delete handle->loan; // NOLINT: owned by the object
+    if (handle->backing != nullptr) {
+        PyBuffer_Release(handle->backing);
+        delete handle->backing; // NOLINT: owned by the object
+    }
     object_type->tp_free(object);
     Py_DECREF(object_type); // a heap type is owned by its objects
     PyErr_Restore(type, value, traceback);
@@ -128,15 +154,14 @@ template <class T> void deallocate_handle(PyObject* object) {
 template <class T>
 void add_handle_type(py::module_& module, PyMethodDef* methods, const char* documentation) {
     static const std::string name = std::string("orthanc.") + HandleTraits<T>::name;
-    PyType_Slot slots[] = {
-        {Py_tp_dealloc, reinterpret_cast<void*>(&deallocate_handle<T>)},
-        {Py_tp_methods, methods},
-        {Py_tp_doc, const_cast<char*>(documentation)},
-        {0, nullptr},
-    };
+    std::vector<PyType_Slot> slots = extra_slots<T>();
+    slots.push_back({Py_tp_dealloc, reinterpret_cast<void*>(&deallocate_handle<T>)});
+    slots.push_back({Py_tp_methods, methods});
+    slots.push_back({Py_tp_doc, const_cast<char*>(documentation)});
+    slots.push_back({0, nullptr});
     // Not immutable: the orthanc package adds the awaitable methods.
     PyType_Spec spec = {name.c_str(), sizeof(HandleObject<T>), 0,
-                        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
+                        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots.data()};
     PyObject* const created = PyType_FromSpec(&spec);
     if (created == nullptr) {
         throw py::error_already_set();

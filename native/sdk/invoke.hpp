@@ -6,11 +6,13 @@
 
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include "../runtime/gil.hpp"
 #include "arguments.hpp"
 #include "call_scope.hpp"
+#include "function_here.hpp"
 #include "handles.hpp"
 
 namespace orthanc_async::sdk {
@@ -52,6 +54,7 @@ template <class Op, class... Self> py::object run_blocking(Op& op, Self... self)
     const CallScope scope(Op::label, Op::awaitable_label, Op::kind);
     {
         const runtime::WithoutGil without;
+        const FunctionHere here(Op::label);
         code = op.run(scope.context(), self...);
     }
     if (code != OrthancPluginErrorCode_Success) {
@@ -69,12 +72,17 @@ PyObject* blocking(PyObject*, PyObject* const* values, Py_ssize_t count) noexcep
     });
 }
 
+// Whether a method's operation takes its object as one that it may change.
+template <class Op, class T>
+constexpr bool writes =
+    !std::is_invocable_v<decltype(&Op::run), Op&, OrthancPluginContext*, const T*>;
+
 template <class Op, class T>
 PyObject* method_blocking(PyObject* self, PyObject* const* values, Py_ssize_t count) noexcept {
     return guarded([&] {
         Op op;
         parse(op, values, count);
-        const HandlePin<T> pin(self, Op::label);
+        const HandlePin<T> pin(self, Op::label, writes<Op, T>);
         return run_blocking(op, pin.get());
     });
 }
@@ -114,6 +122,7 @@ public:
         const WorkerScope scope;
         stopped_ = scope.context() == nullptr;
         if (!stopped_) {
+            const FunctionHere here(Op::label);
             code_ = op.run(scope.context());
             if (code_ == OrthancPluginErrorCode_Success) {
                 prepare(op, 0);
@@ -129,7 +138,8 @@ private:
 
 template <class Op, class T> class AwaitableMethodCall final : public PendingCall {
 public:
-    explicit AwaitableMethodCall(PyObject* self) : pin_(self, Op::awaitable_label) {}
+    explicit AwaitableMethodCall(PyObject* self)
+        : pin_(self, Op::awaitable_label, writes<Op, T>) {}
     Op op;
 
     void run() noexcept override {

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "handles.hpp"
+#include "memory_buffer.hpp"
 
 namespace orthanc_async::sdk {
 
@@ -17,8 +18,6 @@ namespace orthanc_async::sdk {
 // take(): GIL held; throws error_already_set.
 // Destructors: any thread, GIL any. Memory is freed with the context's own function, whose address
 // is kept: it stays valid when Orthanc has stopped and the context itself is gone.
-
-using Free = void (*)(void*);
 
 py::object to_bytes(const void* data, std::uint64_t size);
 py::object to_str(const char* text, std::size_t size); // UTF-8, surrogateescape for the rest
@@ -52,7 +51,7 @@ public:
     // Thread: worker. GIL: not held; taken for a moment.
     void prepare() {
         constexpr std::uint64_t worth_it = 64 * 1024;
-        if (buffer_.size < worth_it) {
+        if (without_copy_ || buffer_.size < worth_it) {
             return;
         }
         char* target = nullptr;
@@ -75,6 +74,10 @@ public:
         if (bytes_ != nullptr) {
             return py::reinterpret_steal<py::object>(std::exchange(bytes_, nullptr));
         }
+        if (without_copy_) {
+            const std::uint64_t size = buffer_.size;
+            return make_memory_buffer(std::exchange(buffer_.data, nullptr), size, free_);
+        }
         py::object bytes = to_bytes(buffer_.data, buffer_.size);
         clear();
         return bytes;
@@ -91,6 +94,7 @@ private:
     Buffer buffer_{};
     Free free_ = nullptr;
     PyObject* bytes_ = nullptr; // owned
+    const bool without_copy_ = take_without_copy();
 };
 
 using MemoryBufferResult = BufferResult<OrthancPluginMemoryBuffer>;

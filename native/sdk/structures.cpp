@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "image_memory.hpp"
+
 namespace orthanc_async::sdk {
 
 py::object http_answer(MemoryBufferResult& body, MemoryBufferResult& headers,
@@ -78,6 +80,41 @@ OrthancPluginErrorCode CreateImageFromBuffer::run(OrthancPluginContext* context)
         std::memcpy(target + line * pitch, source + line * std::size_t{pitch_.get()}, row);
     }
     return OrthancPluginErrorCode_Success;
+}
+
+void CreateImageAccessor::parse(const Arguments& in) {
+    format_.parse(in.at(0, "format"));
+    width_.parse(in.at(1, "width"));
+    height_.parse(in.at(2, "height"));
+    pitch_.parse(in.at(3, "pitch"));
+    const Argument buffer = in.at(4, "buffer");
+    if (PyUnicode_Check(buffer.value)) {
+        buffer.wrong_type("bytes or another buffer");
+    }
+    buffer_.parse(buffer, format_.get(), width_.get(), height_.get(), pitch_.get());
+}
+
+OrthancPluginErrorCode CreateImageAccessor::run(OrthancPluginContext* context) noexcept {
+    // Read-only memory stays unwritten: HandlePin looks at every function that writes.
+    return image_.set(OrthancPluginCreateImageAccessor(context, format_.get(), width_.get(),
+                                                       height_.get(), pitch_.get(),
+                                                       const_cast<void*>(buffer_.data())));
+}
+
+py::object CreateImageAccessor::result() {
+    py::object image = image_.take();
+    keep_backing(image, buffer_.take_view());
+    return image;
+}
+
+std::string CreateImageAccessor::describe() const {
+    return Description(label)
+        .add(format_)
+        .add(width_)
+        .add(height_)
+        .add(pitch_)
+        .add(buffer_)
+        .text();
 }
 
 std::string CreateImageFromBuffer::describe() const {

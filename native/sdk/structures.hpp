@@ -107,5 +107,29 @@ struct CreateImageFromBuffer {
     HandleResult<OrthancPluginImage> image_;
 };
 
+// An image over memory of Python's, which it keeps.
+struct CreateImageAccessor {
+    static constexpr const char* name = "CreateImageAccessor";
+    static constexpr const char* awaitable = "create_image_accessor";
+    static constexpr const char* label = "CreateImageAccessor";
+    static constexpr const char* awaitable_label = "create_image_accessor";
+    static constexpr const char* parameters = "format, width, height, pitch, buffer";
+    static constexpr Py_ssize_t arity = 5;
+    static constexpr Kind kind = Kind::Pure;
+    static constexpr const char* since = "";
+
+    void parse(const Arguments& in);
+    OrthancPluginErrorCode run(OrthancPluginContext* context) noexcept;
+    py::object result();
+    std::string describe() const;
+
+    EnumArgument<OrthancPluginPixelFormat> format_;
+    NumberArgument<std::uint32_t> width_;
+    NumberArgument<std::uint32_t> height_;
+    NumberArgument<std::uint32_t> pitch_;
+    PixelsArgument buffer_;
+    HandleResult<OrthancPluginImage> image_;
+};
+
 } // namespace ops
 } // namespace orthanc_async::sdk

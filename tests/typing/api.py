@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, assert_type
 import orthanc
 from orthanc_async import (
     Change,
+    DecodeRequest,
     Discard,
     FilteredRequest,
     Instance,
@@ -14,10 +15,13 @@ from orthanc_async import (
     ReceivedInstance,
     Series,
     Study,
+    TranscodeRequest,
+    as_image,
     background,
     c_store_filter,
     every,
     http_filter,
+    image_decoder,
     instance_filter,
     on_change,
     on_deleted,
@@ -29,6 +33,7 @@ from orthanc_async import (
     on_stored_instance,
     rest,
     run_coroutine,
+    transcoder,
 )
 
 if TYPE_CHECKING:
@@ -150,6 +155,20 @@ def stop() -> None: ...
 
 @every(60, immediately=True)
 async def tick() -> None: ...
+
+
+@image_decoder
+async def decode(request: DecodeRequest) -> orthanc.Image | None:
+    memory = await orthanc.without_copy(orthanc.get_dicom_for_instance, "a")
+    assert_type(memory, orthanc.MemoryBuffer)
+    assert_type(memoryview(memory), memoryview)
+    return as_image(memoryview(request.file)) if request.frame else None
+
+
+@transcoder(timeout=3)
+def transcode(request: TranscodeRequest) -> bytes | None:
+    assert_type(orthanc.without_copy(orthanc.RestApiGet, "/a"), orthanc.MemoryBuffer)
+    return request.file if request.syntaxes[0] and request.allow_new_uid else None
 
 
 def from_a_thread() -> None:

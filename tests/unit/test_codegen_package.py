@@ -100,7 +100,7 @@ def test_stub_has_the_same_names(generated: Path, package: Path) -> None:
     declared = json.loads(
         run(generated, "import json, orthanc; print(json.dumps(orthanc.__all__))")
     )
-    assert sorted(node.name for node in found) == declared
+    assert sorted({node.name for node in found}) == declared  # overloads share a name
     assert all(ast.get_docstring(node) for node in found)
     functions = [node for node in found if not isinstance(node, ast.ClassDef)]
     assert not [node.name for node in functions if node.args.args or node.args.kwonlyargs]

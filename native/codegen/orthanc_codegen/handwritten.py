@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -43,11 +43,16 @@ def _functions(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> t
 
 def _read(path: Path) -> list[Stub]:
     text = path.read_text(encoding="utf-8")
-    stubs = []
+    stubs: list[Stub] = []
     for node in ast.parse(text).body:
         source = ast.get_source_segment(text, node, padded=False) or ""
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            source = "".join(f"@{ast.unparse(item)}\n" for item in node.decorator_list) + source
             found = Stub(path.stem, node.name, "function", source, _functions(node))
+            if stubs and stubs[-1].name == found.name:  # another overload
+                first = stubs.pop()
+                joined = f"{first.source}\n{source}"
+                found = replace(found, source=joined, functions=first.functions + found.functions)
         elif isinstance(node, ast.ClassDef):
             source = "".join(f"@{ast.unparse(item)}\n" for item in node.decorator_list) + source
             methods = tuple(
@@ -58,6 +63,8 @@ def _read(path: Path) -> list[Stub]:
             found = Stub(path.stem, node.name, "class", source, _functions(node), methods)
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             found = Stub(path.stem, node.target.id, "alias", source, ())
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            found = Stub(path.stem, node.targets[0].id, "alias", source, ())
         else:
             continue  # the docstring, and imports for the editor's sake
         stubs.append(found)

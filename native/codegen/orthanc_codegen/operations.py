@@ -32,6 +32,11 @@ class Output:
     cpp_type: str
     initial: str = ""  # arguments of its constructor
 
+    @property
+    def memory(self) -> bool:
+        """Whether it is memory that the SDK allocates."""
+        return self.cpp_type in {"MemoryBufferResult", "MemoryBuffer64Result"}
+
 
 @dataclass(frozen=True)
 class Operation:
@@ -59,6 +64,11 @@ class Operation:
     def op_name(self) -> str:
         """The name of the C++ structure."""
         return self.name
+
+    @property
+    def gives_memory(self) -> bool:
+        """Whether the result is one memory buffer and nothing else."""
+        return self.result in {f"{item.name}_.take()" for item in self.outputs if item.memory}
 
     @property
     def full_name(self) -> str:

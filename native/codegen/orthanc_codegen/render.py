@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _HERE = Path(__file__).parent
 # So many files that two cores compile them in parallel without one core's memory running out.
 _PARTS = 4
-_COPIED = ("_enumeration.py", "_outside.py")
+_COPIED = ("_enumeration.py", "_outside.py", "_without_copy.py")
 
 
 def _environment() -> Environment:

@@ -232,6 +232,7 @@ class _Builder:
 
 def _by_hand(operation: Operation) -> Operation:
     python = {
+        "CreateImageAccessor": "Image",
         "GetImageBuffer": "bytes",
         "GetInstanceData": "bytes",
         "LookupDictionary": "dict[str, int]",
@@ -272,7 +273,11 @@ def _operation(header: Header, function: Function, enumerations: frozenset[str])
     if by_hand:
         # Its pointers mean what the header's types do not tell: only the inputs are read.
         outputs = {f"{PREFIX}DictionaryEntry*"}
-        inputs = tuple(item for item in function.parameters if item.type not in outputs)
+        inputs = tuple(
+            replace(item, type="const void*") if item.type == "void*" else item
+            for item in function.parameters
+            if item.type not in outputs
+        )
         function = replace(function, parameters=inputs, returns="void")
     builder = _Builder(header, function, enumerations)
     builder.parameters()

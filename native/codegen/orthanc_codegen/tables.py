@@ -21,7 +21,6 @@ EXCLUDED = {
     "RegisterStorageArea3": _CALLBACK,
     "RegisterWorklistCallback": _CALLBACK,
     "RegisterWorklistCallback2": _CALLBACK,
-    "RegisterDecodeImageCallback": _CALLBACK,
     "RegisterIncomingHttpRequestFilter": "its second form has the query too",
     "RegisterFindCallback": _CALLBACK,
     "RegisterFindCallback2": _CALLBACK,
@@ -32,7 +31,6 @@ EXCLUDED = {
     "RegisterChunkedRestCallback": _CALLBACK,
     "RegisterStorageCommitmentScpCallback": _CALLBACK,
     "RegisterStorageCommitmentScpCallback2": _CALLBACK,
-    "RegisterTranscoderCallback": _CALLBACK,
     "RegisterWebDavCollection": _CALLBACK,
     "RegisterDatabaseBackendV4": "database back-ends are written in C++",
     "CreateJob": _CALLBACK,
@@ -53,7 +51,6 @@ EXCLUDED = {
     "FreeJob": _AUTOMATIC,
     "FreeDicomInstance": _AUTOMATIC,
     "FreeKeysValuesIterator": _AUTOMATIC,
-    "CreateImageAccessor": "shares memory with its caller; CreateImageFromBuffer copies it",
     "AdoptDicomInstance": _OUTPUTS,
     "ReserveQueueValue": _OUTPUTS,
     "GetFindQueryTag": "replaced by GetFindQueryTagGroup and GetFindQueryTagElement",
@@ -78,7 +75,12 @@ BORROWED_CLASSES = (
 
 # Operations in native/sdk/structures.hpp, written by hand because the header does not tell what
 # their pointers mean.
-HAND_WRITTEN_OPERATIONS = ("GetImageBuffer", "GetInstanceData", "LookupDictionary")
+HAND_WRITTEN_OPERATIONS = (
+    "CreateImageAccessor",
+    "GetImageBuffer",
+    "GetInstanceData",
+    "LookupDictionary",
+)
 
 # Classes whose Python type is written by hand, with strategies of their own for each operation.
 HAND_WRITTEN_CLASSES = ("DicomInstance", "RestOutput")
@@ -105,6 +107,7 @@ PURE = {
     "CreateDicomInstance": _MEMORY,
     "CreateFindMatcher": _PARSED,
     "CreateImage": _MEMORY,
+    "CreateImageAccessor": _MEMORY,
     "CreateImageFromBuffer": _MEMORY,
     "CreateMemoryBuffer": _MEMORY,
     "CreateMemoryBuffer64": _MEMORY,
