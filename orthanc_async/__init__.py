@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from orthanc_async import events, lifecycle, resources, rest
+    from orthanc_async import events, lifecycle, metrics, resources, rest, storage, webdav
     from orthanc_async.events import (
         Change,
         on_change,
@@ -49,6 +49,7 @@ __all__ = [
     "events",
     "every",
     "lifecycle",
+    "metrics",
     "on_change",
     "on_completed_series",
     "on_deleted",
@@ -69,9 +70,11 @@ __all__ = [
     "resources",
     "rest",
     "run_coroutine",
+    "storage",
+    "webdav",
 ]
 
-_MODULES = frozenset({"events", "lifecycle", "resources", "rest"})
+_MODULES = frozenset({"events", "lifecycle", "metrics", "resources", "rest", "storage", "webdav"})
 _HOMES = {
     **dict.fromkeys(("Instance", "Patient", "Resource", "Series", "Study"), "resources"),
     **dict.fromkeys(

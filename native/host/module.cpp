@@ -5,9 +5,12 @@
 
 #include "../callbacks/changes.hpp"
 #include "../callbacks/http_filter.hpp"
+#include "../callbacks/metrics.hpp"
 #include "../callbacks/question.hpp"
 #include "../callbacks/rest.hpp"
+#include "../callbacks/storage.hpp"
 #include "../callbacks/stored.hpp"
+#include "../callbacks/webdav.hpp"
 #include "../runtime/runtime.hpp"
 #include "../runtime/selector.hpp"
 #include "../runtime/task.hpp"
@@ -100,6 +103,9 @@ void fill(py::module_& module) {
     callbacks::add_stored(module);
     callbacks::add_questions(module);
     callbacks::add_http_filter(module);
+    callbacks::add_storage(module);
+    callbacks::add_metrics(module);
+    callbacks::add_webdav(module);
 
     module.def("_settings", &settings);
     module.def("_attach_loop", &attach_loop);

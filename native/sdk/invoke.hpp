@@ -10,6 +10,7 @@
 
 #include "arguments.hpp"
 #include "call_scope.hpp"
+#include "function_here.hpp"
 #include "handles.hpp"
 
 namespace orthanc_async::sdk {
@@ -62,6 +63,7 @@ template <class Op, class... Self> py::object run_blocking(Op& op, Self... self)
     const CallScope scope(Op::label, Op::awaitable_label, Op::kind);
     {
         const WithoutGil without;
+        const FunctionHere here(Op::label);
         code = op.run(scope.context(), self...);
     }
     if (code != OrthancPluginErrorCode_Success) {
@@ -124,6 +126,7 @@ public:
         const WorkerScope scope;
         stopped_ = scope.context() == nullptr;
         if (!stopped_) {
+            const FunctionHere here(Op::label);
             code_ = op.run(scope.context());
             if (code_ == OrthancPluginErrorCode_Success) {
                 prepare(op, 0);
