@@ -110,7 +110,7 @@ private:
     const void* const content_;
     const std::uint64_t size_;
     bool with_custom_data_ = false;
-    OrthancPluginCompressionType compression_ = OrthancPluginCompressionType_None;
+    int compression_ = 0; // an OrthancPluginCompressionType
     std::shared_ptr<sdk::BorrowedInstance> instance_;
     Content custom_data_;
 };
@@ -191,10 +191,11 @@ public:
     }
 
     pybind11::tuple arguments() override {
-        return with_custom_data_
-                   ? pybind11::make_tuple(uuid(), type(),
-                                          sdk::to_bytes(custom_data_.data, custom_data_.size))
-                   : pybind11::make_tuple(uuid(), type());
+        if (!with_custom_data_) {
+            return pybind11::make_tuple(uuid(), type());
+        }
+        return pybind11::make_tuple(uuid(), type(),
+                                    sdk::to_bytes(custom_data_.data, custom_data_.size));
     }
     void take(const pybind11::object& result) override {
         if (with_custom_data_) {

@@ -1,187 +1,22 @@
 #include "webdav.hpp"
 
 #include <array>
-#include <cctype>
 #include <cstdint>
 #include <memory>
-#include <optional>
-#include <set>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "../sdk/call_scope.hpp"
-#include "../sdk/results.hpp"
 #include "../sdk/server.hpp"
-#include "../sdk/text.hpp"
-#include "content.hpp"
-#include "question.hpp"
+#include "webdav_question.hpp"
 
 namespace py = pybind11;
 
 namespace orthanc_async::callbacks {
 
 namespace {
-
-// Orthanc hands back only a number with each question: which collection it is. A handler's form
-// is the collection's number and what it does.
-enum Action { IsFolder, ListFolder, Retrieve, Store, CreateFolder, Delete, Actions };
-constexpr std::array action_names{"a look at", "a list of",         "retrieving",
-                                  "storing",   "creating a folder", "deleting"};
-
-std::string text_of(const py::handle& value, const char* what) {
-    if (PyUnicode_Check(value.ptr()) == 0) {
-        throw py::type_error(std::string(what) + " is a str, not " + std::string(py::repr(value)));
-    }
-    const auto encoded = py::reinterpret_steal<py::bytes>(
-        PyUnicode_AsEncodedString(value.ptr(), "utf-8", "surrogateescape"));
-    if (!encoded) {
-        throw py::error_already_set();
-    }
-    std::string text = encoded;
-    if (text.find('\0') != std::string::npos) {
-        throw py::value_error(std::string(what) + " holds NUL");
-    }
-    return text;
-}
-
-// Orthanc 1.10.1 takes a wrong time for no time at all: it is looked at here.
-std::string time_of(const py::handle& value) {
-    std::string text = text_of(value, "a time");
-    bool right = text.size() >= 15 && text[8] == 'T';
-    for (std::size_t i = 0; right && i < 15; ++i) {
-        right = i == 8 || std::isdigit(static_cast<unsigned char>(text[i])) != 0;
-    }
-    if (!right) {
-        throw py::value_error("a time is \"YYYYMMDDTHHMMSS\", in UTC, not \"" + text + "\"");
-    }
-    return text;
-}
-
-class WebDavQuestion : public Question {
-public:
-    WebDavQuestion(Action action, std::uint32_t size, const char* const* items)
-        : action_(action), path_(items, items + size) {}
-
-    py::tuple arguments() override { return py::make_tuple(path()); }
-    void take(const py::object& result) override {
-        if (!py::isinstance<py::bool_>(result)) {
-            throw py::type_error("a WebDAV collection answers this with True or False, not " +
-                                 std::string(py::repr(result)));
-        }
-        yes_ = result.cast<bool>();
-    }
-    std::string describe() const override {
-        std::string text =
-            std::string("WebDAV, ") + action_names.at(static_cast<std::size_t>(action_)) + " ";
-        for (const std::string& item : path_) {
-            text += "/" + item;
-        }
-        return path_.empty() ? text + "/" : text;
-    }
-    bool yes() const { return yes_; }
-
-protected:
-    py::list path() const {
-        py::list path;
-        for (const std::string& item : path_) {
-            path.append(sdk::to_str(item.data(), item.size()));
-        }
-        return path;
-    }
-    bool yes_ = false;
-
-private:
-    const Action action_;
-    const std::vector<std::string> path_;
-};
-
-// Borrowed: copied once, into the bytes of the handler.
-class StoreQuestion final : public WebDavQuestion {
-public:
-    StoreQuestion(std::uint32_t size, const char* const* items, const void* data,
-                  std::uint64_t data_size)
-        : WebDavQuestion(Store, size, items), data_(data), size_(data_size) {}
-    py::tuple arguments() override { return py::make_tuple(path(), sdk::to_bytes(data_, size_)); }
-
-private:
-    const void* const data_;
-    const std::uint64_t size_;
-};
-
-class ListQuestion final : public WebDavQuestion {
-public:
-    ListQuestion(std::uint32_t size, const char* const* items)
-        : WebDavQuestion(ListFolder, size, items) {}
-
-    struct Entry {
-        std::string name;
-        std::string time;
-        std::optional<std::uint64_t> size; // none for a folder
-        std::string mime_type;
-    };
-
-    void take(const py::object& result) override {
-        entries_.clear();
-        if (result.is_none()) {
-            return;
-        }
-        for (const py::handle item : result) {
-            if (!py::isinstance<py::tuple>(item) || (py::len(item) != 2 && py::len(item) != 4)) {
-                throw py::type_error("a listed folder is a tuple (name, time), a file (name, "
-                                     "size, mimeType, time), not " +
-                                     std::string(py::repr(item)));
-            }
-            const auto fields = py::reinterpret_borrow<py::tuple>(item);
-            Entry entry;
-            entry.name = text_of(fields[0], "a name");
-            if (entry.name.empty() || entry.name.find('/') != std::string::npos) {
-                throw py::value_error("a name is not empty and without slashes, not \"" +
-                                      entry.name + "\"");
-            }
-            if (fields.size() == 4) {
-                entry.size = fields[1].cast<std::uint64_t>();
-                entry.mime_type = text_of(fields[2], "a MIME type");
-            }
-            entry.time = time_of(fields[fields.size() - 1]);
-            entries_.push_back(std::move(entry));
-        }
-        yes_ = true;
-    }
-    const std::vector<Entry>& entries() const { return entries_; }
-
-private:
-    std::vector<Entry> entries_;
-};
-
-class RetrieveQuestion final : public WebDavQuestion {
-public:
-    RetrieveQuestion(std::uint32_t size, const char* const* items)
-        : WebDavQuestion(Retrieve, size, items) {}
-
-    void take(const py::object& result) override {
-        if (result.is_none()) {
-            return;
-        }
-        if (!py::isinstance<py::tuple>(result) || py::len(result) != 3) {
-            throw py::type_error("a file is a tuple (content, mimeType, time), not " +
-                                 std::string(py::repr(result)));
-        }
-        const auto fields = py::reinterpret_borrow<py::tuple>(result);
-        content_.take(fields[0], "a WebDAV collection");
-        mime_type_ = text_of(fields[1], "a MIME type");
-        time_ = time_of(fields[2]);
-        yes_ = true;
-    }
-    const Content& content() const { return content_; }
-    const std::string& mime_type() const { return mime_type_; }
-    const std::string& time() const { return time_; }
-
-private:
-    Content content_;
-    std::string mime_type_;
-    std::string time_;
-};
 
 // False: the client gets status 500, and the log says why. An action without a handler is refused.
 bool put(void* payload, Action action, const std::shared_ptr<WebDavQuestion>& question) {
@@ -278,10 +113,27 @@ OrthancPluginErrorCode store_file(std::uint8_t* is_stored, std::uint32_t size,
 
 constexpr const char* name = "orthanc.RegisterWebDavCollection()";
 
+// Whether Orthanc has its own collection at /webdav.
+bool has_own(OrthancPluginContext* context) {
+    char* const raw = OrthancPluginGetConfiguration(context);
+    if (raw == nullptr) {
+        return true;
+    }
+    const auto configuration = nlohmann::json::parse(raw, nullptr, false);
+    OrthancPluginFreeString(context, raw);
+    return !configuration.is_object() || configuration.value("WebDavEnabled", true);
+}
+
+// Orthanc asks the first collection whose URI a path begins with.
+bool one_hides_the_other(const std::string& one, const std::string& other) {
+    return (one + "/").compare(0, other.size() + 1, other + "/") == 0 ||
+           (other + "/").compare(0, one.size() + 1, one + "/") == 0;
+}
+
 // Adds the handlers of one collection; returns its number. GIL: held. Throws.
-std::uintptr_t add_collection(Registry& registry, const std::string& uri,
-                              std::array<py::object, Actions>& handlers) {
-    static std::set<std::string> uris; // of this session. GIL: held
+std::uintptr_t add_collection(Registry& registry, OrthancPluginContext* context,
+                              const std::string& uri, std::array<py::object, Actions>& handlers) {
+    static std::vector<std::string> uris; // of this session. GIL: held
     if (registry.family(Family::WebDav).count == 0) {
         uris.clear();
     }
@@ -299,10 +151,19 @@ std::uintptr_t add_collection(Registry& registry, const std::string& uri,
                                  Py_TYPE(handler.ptr())->tp_name);
         }
     }
-    if (!uris.insert(uri).second) {
-        throw py::value_error(std::string(name) + ": \"" + uri + "\" has a collection already");
+    if (one_hides_the_other(uri, "/webdav") && has_own(context)) {
+        throw py::value_error(std::string(name) + ": \"" + uri +
+                              "\" lies in Orthanc's own WebDAV folder, which is there unless the "
+                              "configuration says \"WebDavEnabled\": false");
     }
-    const std::uintptr_t number = uris.size() - 1;
+    for (const std::string& other : uris) {
+        if (one_hides_the_other(uri, other)) {
+            throw py::value_error(std::string(name) + ": of \"" + uri + "\" and \"" + other +
+                                  "\", one would hide the other");
+        }
+    }
+    const std::uintptr_t number = uris.size();
+    uris.push_back(uri);
     for (std::size_t action = 0; action < Actions; ++action) {
         if (!handlers.at(action).is_none()) {
             Registration registration{"RegisterWebDavCollection", "WebDAV", Family::WebDav};
@@ -320,9 +181,9 @@ void register_collection(const std::string& uri, std::array<py::object, Actions>
                                                      "while it starts: register while the script "
                                                      "is imported");
     }
-    const std::uintptr_t number = add_collection(*registry, uri, handlers);
     const sdk::CallScope scope("RegisterWebDavCollection", "RegisterWebDavCollection",
                                sdk::Kind::Pure);
+    const std::uintptr_t number = add_collection(*registry, scope.context(), uri, handlers);
     auto code = OrthancPluginErrorCode_Success;
     {
         const py::gil_scoped_release release;

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from integration.conftest import Orthanc, OrthancFactory
 
 SCRIPT = Path(__file__).with_name("webdav_script.py")
-FOLDERS = ("/webdav/plain", "/webdav/class")
+FOLDERS = ("/dav/plain", "/dav/class")
 FILE = "/a/%C3%A9%20x.txt"
 
 
@@ -93,13 +93,13 @@ def test_read_only(server: Orthanc) -> None:
 @pytest.mark.parametrize(
     ("mode", "method", "path", "logged"),
     [
-        ({"plain": "raise"}, "PROPFIND", "/webdav/plain", "OSError: broken"),
-        ({"plain": "time"}, "PROPFIND", "/webdav/plain", "YYYYMMDDTHHMMSS"),
-        ({"plain": "str"}, "GET", "/webdav/plain" + FILE, "returns bytes, not str"),
-        ({"plain": "none"}, "DELETE", "/webdav/plain" + FILE, "True or False, not None"),
-        ({"class": "nonsense"}, "PROPFIND", "/webdav/class", "webdav.File and webdav.Folder"),
-        ({"class": "raise"}, "GET", "/webdav/class" + FILE, r"Tree\.read \(@webdav.collection\)"),
-        ({"class": "slow"}, "GET", "/webdav/class" + FILE, "has not answered within 1 s"),
+        ({"plain": "raise"}, "PROPFIND", "/dav/plain", "OSError: broken"),
+        ({"plain": "time"}, "PROPFIND", "/dav/plain", "YYYYMMDDTHHMMSS"),
+        ({"plain": "str"}, "GET", "/dav/plain" + FILE, "returns bytes, not str"),
+        ({"plain": "none"}, "DELETE", "/dav/plain" + FILE, "True or False, not None"),
+        ({"class": "nonsense"}, "PROPFIND", "/dav/class", "webdav.File and webdav.Folder"),
+        ({"class": "raise"}, "GET", "/dav/class" + FILE, r"Tree\.read \(@webdav.collection\)"),
+        ({"class": "slow"}, "GET", "/dav/class" + FILE, "has not answered within 1 s"),
     ],
 )
 def test_failures(
@@ -110,7 +110,7 @@ def test_failures(
     assert curl(server, method, path, "-H", "Depth: 1")[0] == 500
     server.wait_log(logged)
     server.http.post("/mode", "{}")
-    assert server.http.get("/webdav/plain" + FILE).body == b"hello"
+    assert server.http.get("/dav/plain" + FILE).body == b"hello"
 
 
 def test_registered_late(server: Orthanc) -> None:
@@ -132,11 +132,18 @@ def test_wrong_registrations(orthanc_server: OrthancFactory, arguments: str, mes
     assert message in orthanc_server.fails(text).log
 
 
-def test_a_path_twice(orthanc_server: OrthancFactory) -> None:
-    """Two collections of one path are an error, and so is a class without methods."""
-    one = "orthanc.RegisterWebDavCollection('/a', f, f, f, None, None, None)\n"
-    text = f"import orthanc\ndef f(*a): ...\n{one}{one}"
-    assert '"/a" has a collection already' in orthanc_server.fails(text).log
+@pytest.mark.parametrize("second", ["/a", "/a/b", "/webdav/b"])
+def test_one_path_hides_another(orthanc_server: OrthancFactory, second: str) -> None:
+    """Two collections in one path are an error; so is one in the folder of Orthanc's own."""
+    text = "import orthanc\ndef f(*a): ...\n"
+    for uri in ("/a", second):
+        text += f"orthanc.RegisterWebDavCollection('{uri}', f, f, f, None, None, None)\n"
+    log = orthanc_server.fails(text).log
+    assert f'"{second}"' in log
+    assert ("hide the other" in log) != ("Orthanc's own" in log)
+
+
+def test_a_class_without_methods(orthanc_server: OrthancFactory) -> None:
+    """The error of the decorator names the method that is missing."""
     text = "from orthanc_async import webdav\nwebdav.collection('/a')(object())\n"
-    log = orthanc_server.fails(text, name="other.py").log
-    assert "needs a method list(self, path)" in log
+    assert "needs a method list(self, path)" in orthanc_server.fails(text).log

@@ -67,12 +67,12 @@ def remove(path: list[str]) -> Any:
 
 
 orthanc.RegisterWebDavCollection(
-    "/webdav/plain", is_folder, list_folder, retrieve, store, create, remove
+    "/dav/plain", is_folder, list_folder, retrieve, store, create, remove
 )
 orthanc.RegisterWebDavCollection("/read-only", is_folder, list_folder, retrieve, None, None, None)
 
 
-@webdav.collection("/webdav/class", timeout=1)
+@webdav.collection("/dav/class", timeout=1)
 class Tree:
     """The same with coroutines."""
 
