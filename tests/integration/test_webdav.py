@@ -6,6 +6,7 @@ import json
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -48,7 +49,7 @@ def listed(server: Orthanc, path: str) -> dict[str, tuple[str, str, str]]:
             response.findtext(f".//{{DAV:}}{name}") or ""
             for name in ("getcontentlength", "getcontenttype", "creationdate")
         ]
-        found[href.rstrip("/").rpartition("/")[2]] = (texts[0], texts[1], texts[2])
+        found[unquote(href).rstrip("/").rpartition("/")[2]] = (texts[0], texts[1], texts[2])
     return found
 
 
