@@ -7,13 +7,14 @@ async def waiting() -> dict[str, float]:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import orthanc
 from orthanc_async import _registry, _waited
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     _Values = Mapping[str, float] | None
     _Handler = TypeVar("_Handler", bound=Callable[[], _Values | Awaitable[_Values]])
@@ -81,14 +82,12 @@ def _setter(handler: Callable[[], Any], timeout: float) -> Callable[[], Any]:
 def _checked(handler: object, result: Any) -> list[tuple[str, float]]:
     if result is None:
         return []
-    try:
-        values = [(name, float(value)) for name, value in result.items()]
-    except (AttributeError, TypeError, ValueError):
-        values = []
-    if len(values) != len(result) or not all(isinstance(name, str) for name, _ in values):
-        message = (
-            f"{_registry.describe(handler)} returned {result!r}: a dict of names and numbers, or "
-            "None, is expected"
-        )
-        raise TypeError(message)
-    return values
+    values = list(result.items()) if isinstance(result, Mapping) else [("", None)]
+    for name, value in values:
+        if not isinstance(name, str) or not isinstance(value, (int, float)):
+            message = (
+                f"{_registry.describe(handler)} returned {result!r}: a dict of names and numbers, "
+                "or None, is expected"
+            )
+            raise TypeError(message)
+    return [(name, float(value)) for name, value in values]
