@@ -82,12 +82,12 @@ def _setter(handler: Callable[[], Any], timeout: float) -> Callable[[], Any]:
 def _checked(handler: object, result: Any) -> list[tuple[str, float]]:
     if result is None:
         return []
-    values = list(result.items()) if isinstance(result, Mapping) else [("", None)]
-    for name, value in values:
-        if not isinstance(name, str) or not isinstance(value, (int, float)):
-            message = (
-                f"{_registry.describe(handler)} returned {result!r}: a dict of names and numbers, "
-                "or None, is expected"
-            )
-            raise TypeError(message)
-    return [(name, float(value)) for name, value in values]
+    if not isinstance(result, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, (int, float)) for name, value in result.items()
+    ):
+        message = (
+            f"{_registry.describe(handler)} returned {result!r}: a dict of names and numbers, or "
+            "None, is expected"
+        )
+        raise TypeError(message)
+    return [(name, float(value)) for name, value in result.items()]

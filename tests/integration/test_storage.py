@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pydicom
 import pytest
+from pynetdicom import AE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -279,6 +283,41 @@ def test_stop_while_a_file_is_stored(orthanc_server: OrthancFactory, dicom_file:
         server.wait_json("/area", lambda found: found["calls"])
         server.stop()
         assert upload.result(timeout=30).status == 500
+
+
+def test_a_sender_when_the_script_has_ended(
+    orthanc_server: OrthancFactory, dicom_file: Path
+) -> None:
+    """What a modality sends when only Orthanc's own end is left is refused, and not in silence."""
+    server = server_of(orthanc_server, "async", dicom_port=0)
+    dataset = pydicom.dcmread(dicom_file)
+    sender = AE("STORESCU")  # whom the configuration knows
+    sender.add_requested_context(dataset.SOPClassUID, dataset.file_meta.TransferSyntaxUID)
+    association = sender.associate("127.0.0.1", server.dicom_port)
+    assert association.is_established
+    assert association.send_c_store(dataset).Status == 0
+    with ThreadPoolExecutor() as threads:
+        stop = threads.submit(server.stop)
+        # Orthanc closes its HTTP port when ORTHANC_STOPPED has returned.
+        wait_refused(server.http_port)
+        answer = association.send_c_store(dataset)
+        association.abort()
+        stop.result(timeout=30)
+    if "Status" in answer:  # else Orthanc was faster and has closed the association
+        assert answer.Status != 0
+        assert "the storage area of the script is not there" in server.log_text()
+
+
+def wait_refused(port: int) -> None:
+    """Wait until nobody listens there."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        except OSError:
+            return
+        time.sleep(0.01)
+    pytest.fail(f"port {port} is still open")
 
 
 def test_stored_while_orthanc_stops(orthanc_server: OrthancFactory, dicom_file: Path) -> None:
