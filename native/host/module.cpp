@@ -6,10 +6,14 @@
 #include "../callbacks/changes.hpp"
 #include "../callbacks/filters.hpp"
 #include "../callbacks/images.hpp"
+#include "../callbacks/metrics.hpp"
 #include "../callbacks/question.hpp"
 #include "../callbacks/rest.hpp"
+#include "../callbacks/storage.hpp"
 #include "../callbacks/stored.hpp"
+#include "../callbacks/webdav.hpp"
 #include "../runtime/gil.hpp"
+
 #include "../runtime/runtime.hpp"
 #include "../runtime/selector.hpp"
 #include "../runtime/task.hpp"
@@ -109,6 +113,9 @@ void fill(py::module_& module) {
     callbacks::add_http_authentication(module);
     callbacks::add_audit_log(module);
     callbacks::add_images(module);
+    callbacks::add_storage(module);
+    callbacks::add_metrics(module);
+    callbacks::add_webdav(module);
 
     module.def("_settings", &settings);
     module.def("_attach_loop", &attach_loop);

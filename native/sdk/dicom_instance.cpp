@@ -219,7 +219,10 @@ public:
             return;
         }
         OrthancPluginMemoryBuffer file{};
-        code_ = OrthancPluginGetDicomForInstance(context, &file, id_.c_str());
+        {
+            const FunctionHere here("GetDicomForInstance");
+            code_ = OrthancPluginGetDicomForInstance(context, &file, id_.c_str());
+        }
         if (code_ == OrthancPluginErrorCode_Success) {
             instance_ = OrthancPluginCreateDicomInstance(context, file.data, file.size);
             OrthancPluginFreeMemoryBuffer(context, &file);

@@ -16,9 +16,6 @@ _OUTPUTS = "several results, not yet bound"
 
 EXCLUDED = {
     "RegisterRestCallbackNoLock": "RegisterRestCallback takes no lock either",
-    "RegisterStorageArea": _CALLBACK,
-    "RegisterStorageArea2": _CALLBACK,
-    "RegisterStorageArea3": _CALLBACK,
     "RegisterWorklistCallback": _CALLBACK,
     "RegisterWorklistCallback2": _CALLBACK,
     "RegisterIncomingHttpRequestFilter": "its second form has the query too",
@@ -27,11 +24,9 @@ EXCLUDED = {
     "RegisterMoveCallback": _CALLBACK,
     "RegisterMoveCallback2": _CALLBACK,
     "RegisterJobsUnserializer": _CALLBACK,
-    "RegisterRefreshMetricsCallback": _CALLBACK,
     "RegisterChunkedRestCallback": _CALLBACK,
     "RegisterStorageCommitmentScpCallback": _CALLBACK,
     "RegisterStorageCommitmentScpCallback2": _CALLBACK,
-    "RegisterWebDavCollection": _CALLBACK,
     "RegisterDatabaseBackendV4": "database back-ends are written in C++",
     "CreateJob": _CALLBACK,
     "CreateJob2": _CALLBACK,
@@ -61,7 +56,7 @@ EXCLUDED_CLASSES = {
     "DicomWebNode": _CALLBACK,
     "Job": _CALLBACK,
     "ServerChunkedRequestReader": _CALLBACK,
-    "StorageArea": _CALLBACK,
+    "StorageArea": "handed out only to a database back-end, which is written in C++",
 }
 
 # Objects that Orthanc lends for one call, so that nothing frees them.
@@ -208,6 +203,7 @@ LATER = {
     "LogMessage": "1.12.4",
     "RegisterAuditLogHandler": "1.12.9",
     "RegisterHttpAuthentication": "1.12.9",
+    "RegisterStorageArea3": "1.12.8",
     "SetAttachmentCustomData": "1.12.8",
     "SetCurrentThreadName": "1.12.2",
     "SetMetricsIntegerValue": "1.12.1",

@@ -1,0 +1,60 @@
+#include "metrics.hpp"
+
+#include <memory>
+#include <string>
+
+#include "../sdk/server.hpp"
+#include "question.hpp"
+
+namespace py = pybind11;
+
+namespace orthanc_async::callbacks {
+
+namespace {
+
+// Orthanc holds a lock meanwhile that is taken for each request for the metrics and is not
+// recursive.
+class RefreshQuestion final : public Question {
+public:
+    py::tuple arguments() override { return py::tuple(); }
+    void take(const py::object& /*result*/) override {}
+    std::string describe() const override { return "refreshing the metrics"; }
+    bool would_hang(const std::string& call) const override {
+        return call.find("RestApiGet") != std::string::npos &&
+               call.find("'/tools/metrics-prometheus'") != std::string::npos;
+    }
+};
+
+void on_refresh() noexcept {
+    const sdk::InsideCallback inside;
+    try {
+        const auto registry = Registry::current();
+        // Who asks while Orthanc starts or stops gets the last values.
+        if (!registry || !may_ask({false, false})) {
+            return;
+        }
+        for (const Handler* handler : handlers_of(registry, Family::RefreshMetrics)) {
+            ask(registry, *handler, std::make_shared<RefreshQuestion>()); // a failure is logged
+        }
+    } catch (const std::exception& error) {
+        sdk::Server::get().log_error(error.what());
+    }
+}
+
+} // namespace
+
+void add_metrics(py::module_& module) {
+    module.def(
+        "RegisterRefreshMetricsCallback",
+        [](py::object callback) {
+            Registration registration{"RegisterRefreshMetricsCallback", "metrics",
+                                      Family::RefreshMetrics};
+            registration.hook = [](OrthancPluginContext* context) {
+                OrthancPluginRegisterRefreshMetricsCallback(context, on_refresh);
+            };
+            add_handler(registration, std::move(callback));
+        },
+        py::arg(), py::pos_only());
+}
+
+} // namespace orthanc_async::callbacks

@@ -1,0 +1,110 @@
+"""What decorators share whose handlers an Orthanc thread waits for."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from orthanc_async import _registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TIMEOUT = 30.0
+"""Seconds that Orthanc waits for a handler unless it is told otherwise."""
+
+
+def check_timeout(timeout: float, decorator: str) -> float:
+    """Return the timeout if Orthanc can wait so long, and no longer.
+
+    Args:
+        timeout: Seconds.
+        decorator: The decorator's name, for the error's text.
+
+    Raises:
+        TypeError, ValueError: It is no number, not finite, or not above 0.
+    """
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        message = f"@{decorator}: timeout is a number of seconds, not {timeout!r}"
+        raise TypeError(message)
+    if not (math.isfinite(timeout) and timeout > 0):
+        message = (
+            f"@{decorator}: timeout is above 0 and finite, not {timeout!r}: a thread of Orthanc "
+            "waits for the handler, and others for that thread"
+        )
+        raise ValueError(message)
+    return float(timeout)
+
+
+def adapt(
+    handler: Callable[..., Any],
+    decorator: str,
+    timeout: float,
+    before: Callable[..., tuple[Any, ...]],
+    after: Callable[[Any], Any],
+) -> Callable[..., Any]:
+    """Return a function for an `orthanc.Register…` that calls a handler, `async def` as it is.
+
+    Args:
+        handler: A function or a bound method.
+        decorator: The decorator's name, for the log.
+        timeout: Seconds.
+        before: Makes the handler's arguments from the SDK's.
+        after: Makes the SDK's result from the handler's.
+    """
+    call: Any
+    if _registry.is_async(handler):
+
+        async def call_async(*arguments: Any) -> Any:
+            return after(await handler(*before(*arguments)))
+
+        call = call_async
+    else:
+
+        def call_blocking(*arguments: Any) -> Any:
+            return after(handler(*before(*arguments)))
+
+        call = call_blocking
+    # The host reads these.
+    call.__orthanc_handler__ = f"{_registry.describe(handler)} (@{decorator})"
+    call.__orthanc_timeout__ = timeout
+    call.__wrapped__ = handler
+    return call  # type: ignore[no-any-return]
+
+
+def part(target: object, name: str, decorator: str, *arguments: str) -> Callable[..., Any]:
+    """Return a method of what was decorated, checked.
+
+    Args:
+        target: The object whose methods are the handlers.
+        name: The method's name.
+        decorator: The decorator's name, for the error's text.
+        arguments: The names of what the method is called with.
+
+    Raises:
+        TypeError: It is missing, or does not take these arguments.
+    """
+    method = optional_part(target, name, decorator, *arguments)
+    if method is None:
+        kind = type(target)
+        message = (
+            f"@{decorator}: {kind.__module__}.{kind.__qualname__} needs a method "
+            f"{name}({', '.join(('self', *arguments))}), `def` or `async def`"
+        )
+        raise TypeError(message)
+    return method
+
+
+def optional_part(
+    target: object, name: str, decorator: str, *arguments: str
+) -> Callable[..., Any] | None:
+    """Return the same, or None when it is missing. See `part`."""
+    method: Callable[..., Any] | None = getattr(target, name, None)
+    if method is not None:
+        _registry.check_handler(method, decorator, *arguments)
+    return method
+
+
+def instance(target: Any) -> object:
+    """Return an object of a decorated class; anything else is taken for such an object."""
+    return target() if isinstance(target, type) else target
