@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from orthanc_async import events, lifecycle, resources, rest
+    from orthanc_async import dicom, events, lifecycle, resources, rest
     from orthanc_async.events import (
         Change,
         on_change,
@@ -46,6 +46,7 @@ __all__ = [
     "Series",
     "Study",
     "background",
+    "dicom",
     "events",
     "every",
     "lifecycle",
@@ -71,7 +72,7 @@ __all__ = [
     "run_coroutine",
 ]
 
-_MODULES = frozenset({"events", "lifecycle", "resources", "rest"})
+_MODULES = frozenset({"dicom", "events", "lifecycle", "resources", "rest"})
 _HOMES = {
     **dict.fromkeys(("Instance", "Patient", "Resource", "Series", "Study"), "resources"),
     **dict.fromkeys(

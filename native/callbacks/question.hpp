@@ -77,6 +77,8 @@ struct Registration {
     Family family;
     int form = 0;          // Handler::form
     bool only_one = false; // a second registration raises, naming both places
+    // How long Orthanc waits, unless the handler says otherwise (__orthanc_timeout__).
+    std::chrono::duration<double> timeout = Handler{}.timeout;
     // Registers the family's C function with Orthanc, when a session's first handler comes.
     // Thread: any. GIL: not held.
     void (*hook)(OrthancPluginContext* context) = nullptr;

@@ -4,9 +4,12 @@
 #include <pybind11/stl.h>
 
 #include "../callbacks/changes.hpp"
+#include "../callbacks/find.hpp"
 #include "../callbacks/http_filter.hpp"
+#include "../callbacks/move.hpp"
 #include "../callbacks/question.hpp"
 #include "../callbacks/rest.hpp"
+#include "../callbacks/storage_commitment.hpp"
 #include "../callbacks/stored.hpp"
 #include "../runtime/runtime.hpp"
 #include "../runtime/selector.hpp"
@@ -100,6 +103,9 @@ void fill(py::module_& module) {
     callbacks::add_stored(module);
     callbacks::add_questions(module);
     callbacks::add_http_filter(module);
+    callbacks::add_find(module);
+    callbacks::add_move(module);
+    callbacks::add_storage_commitment(module);
 
     module.def("_settings", &settings);
     module.def("_attach_loop", &attach_loop);

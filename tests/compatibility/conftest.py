@@ -19,7 +19,8 @@ from integration.conftest import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
 __all__ = [
     "dicom_file",
@@ -37,28 +38,38 @@ OFFICIAL = Path("/usr/share/orthanc/plugins/libOrthancPython.so")
 @pytest.fixture(scope="module")
 def ours(
     shared_orthanc: OrthancFactory, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Orthanc]:
-    """Give a function that starts an Orthanc with our plugin and a script."""
-    return lambda script: _start(shared_orthanc, tmp_path_factory.mktemp("ours"), script)
+) -> Callable[..., Orthanc]:
+    """Give a function that starts an Orthanc with our plugin and a script.
+
+    Further arguments are those of `OrthancFactory`.
+    """
+    return lambda script, **more: _start(
+        shared_orthanc, tmp_path_factory.mktemp("ours"), script, **more
+    )
 
 
 @pytest.fixture(scope="module")
 def official(
     shared_orthanc: OrthancFactory, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Orthanc]:
+) -> Callable[..., Orthanc]:
     """Give a function that starts an Orthanc with the official plugin and the same script.
 
     The module is left out where that plugin is not installed.
     """
     if not OFFICIAL.is_file():
         pytest.skip(f"the official plugin is not installed at {OFFICIAL}")
-    return lambda script: _start(
-        shared_orthanc, tmp_path_factory.mktemp("official"), script, plugins=[OFFICIAL]
+    return lambda script, **more: _start(
+        shared_orthanc, tmp_path_factory.mktemp("official"), script, plugins=[OFFICIAL], **more
     )
 
 
 def _start(
-    factory: OrthancFactory, folder: Path, script: str, plugins: list[Path] | None = None
+    factory: OrthancFactory,
+    folder: Path,
+    script: str,
+    plugins: list[Path] | None = None,
+    config: Mapping[str, Any] | None = None,
+    **more: Any,
 ) -> Orthanc:
     (folder / "my-script.py").write_text(script, "utf-8")
     return factory(
@@ -67,5 +78,6 @@ def _start(
         exit_code=None if plugins else 0,
         cwd=folder,
         plugins=plugins,
-        config={"PythonScript": "my-script.py"},
+        config={**(config or {}), "PythonScript": "my-script.py"},
+        **more,
     )
