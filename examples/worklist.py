@@ -6,7 +6,8 @@ The service answers GET {WORKLIST_URL}/appointments?modality=MR&date=20261124&pa
 list of {"patient": {"id", "name", "birth_date", "sex"}, "accession_number", "procedure",
 "modality", "station", "start"}, the last one as in "2026-11-24T09:30:00". It may leave filters
 out: Orthanc sends only what matches the query. When the service cannot be reached or refuses, the
-modality sees a failure, not an empty list.
+modality sees a failure, not an empty list. Names go out in Orthanc's "DefaultEncoding": set it to
+"Utf8" if they have characters beyond Latin1.
 """
 
 from __future__ import annotations

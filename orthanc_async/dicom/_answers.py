@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import io
 import json
 import sys
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 Answer: TypeAlias = Union[Mapping[str, Any], "pydicom.Dataset", bytes]
 """A dict of tags (by keyword; a list of dicts is a sequence), a pydicom Dataset, or a file."""
 
+_WORKLIST = "1.2.840.10008.5.1.4.31"  # Modality Worklist Information Model - FIND
 _BYTES = (bytes, bytearray, memoryview)
 
 
@@ -91,12 +91,7 @@ def _tags(answer: object) -> str | None:
     """Return the tags as JSON; None if the answer is no dict."""
     if not isinstance(answer, Mapping):
         return None
-    tags = {str(tag): _value(value) for tag, value in answer.items()}
-    text = json.dumps(tags, ensure_ascii=False)
-    if not text.isascii():  # Orthanc would take its DefaultEncoding, which may lack characters
-        tags.setdefault("SpecificCharacterSet", "ISO_IR 192")
-        text = json.dumps(tags, ensure_ascii=False)
-    return text
+    return json.dumps(_value(answer), ensure_ascii=False)
 
 
 def _value(value: object) -> object:
@@ -133,16 +128,21 @@ def dataset_file(dataset: Any) -> bytes:
     from pydicom.dataset import FileMetaDataset
     from pydicom.filebase import DicomBytesIO
     from pydicom.filewriter import write_dataset, write_file_meta_info
-    from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
+    from pydicom.uid import (
+        PYDICOM_IMPLEMENTATION_UID,
+        UID,
+        ExplicitVRLittleEndian,
+        generate_uid,
+    )
 
     given = getattr(dataset, "file_meta", None)
     syntax = UID(getattr(given, "TransferSyntaxUID", ExplicitVRLittleEndian))
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = syntax
-    meta.MediaStorageSOPClassUID = dataset.get("SOPClassUID") or "1.2.840.10008.5.1.4.31"
-    meta.MediaStorageSOPInstanceUID = dataset.get("SOPInstanceUID") or generate_uid()
-    meta.ImplementationClassUID = "1.2.826.0.1.3680043.8.498.1"  # pydicom's
-    file = io.BytesIO()
+    meta.MediaStorageSOPClassUID = UID(dataset.get("SOPClassUID") or _WORKLIST)
+    meta.MediaStorageSOPInstanceUID = UID(dataset.get("SOPInstanceUID") or generate_uid())
+    meta.ImplementationClassUID = PYDICOM_IMPLEMENTATION_UID
+    file = DicomBytesIO()
     file.write(b"\0" * 128 + b"DICM")
     write_file_meta_info(file, meta, enforce_standard=True)
     body = DicomBytesIO()

@@ -85,10 +85,12 @@ def storage_commitment(handler: Any = None, /, *, timeout: float = 30) -> Any:
         factory, lookup = _wrap_async(handler) if _registry.is_async(handler) else _wrap(handler)
         for call in (factory, lookup):
             _handlers.name_for_host(call, handler, name, timeout)
-        if _handlers.tells_connections("RegisterStorageCommitmentScpCallback2"):
-            orthanc.RegisterStorageCommitmentScpCallback2(factory, lookup)
-        else:
-            orthanc.RegisterStorageCommitmentScpCallback(factory, lookup)
+        _handlers.register(
+            "RegisterStorageCommitmentScpCallback",
+            "RegisterStorageCommitmentScpCallback2",
+            factory,
+            lookup,
+        )
         return handler
 
     return _handlers.optional_handler(decorate, handler)

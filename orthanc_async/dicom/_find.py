@@ -64,7 +64,8 @@ class WorklistQuery:
         text = orthanc.DicomBufferToJson(
             self.data, orthanc.DicomToJsonFormat.HUMAN, orthanc.DicomToJsonFlags.NONE, 0
         )
-        return _without_none(json.loads(text))
+        tags: dict[str, Any] = _without_none(json.loads(text))
+        return tags
 
     @functools.cached_property
     def dataset(self) -> pydicom.Dataset:
@@ -113,10 +114,7 @@ def find(handler: Any = None, /, *, timeout: float = 30) -> Any:
 
         call = _wrap(handler, _read_find, add, "a @dicom.find handler")
         _handlers.name_for_host(call, handler, "dicom.find", timeout)
-        if _handlers.tells_connections("RegisterFindCallback2"):
-            orthanc.RegisterFindCallback2(call)
-        else:
-            orthanc.RegisterFindCallback(call)
+        _handlers.register("RegisterFindCallback", "RegisterFindCallback2", call)
         return handler
 
     return _handlers.optional_handler(decorate, handler)
@@ -159,10 +157,7 @@ def worklist(handler: Any = None, /, *, match: bool = True, timeout: float = 30)
 
         call = _wrap(handler, _read_worklist, add, "a @dicom.worklist handler")
         _handlers.name_for_host(call, handler, "dicom.worklist", timeout)
-        if _handlers.tells_connections("RegisterWorklistCallback2"):
-            orthanc.RegisterWorklistCallback2(call)
-        else:
-            orthanc.RegisterWorklistCallback(call)
+        _handlers.register("RegisterWorklistCallback", "RegisterWorklistCallback2", call)
         return handler
 
     return _handlers.optional_handler(decorate, handler)

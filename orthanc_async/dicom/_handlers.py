@@ -44,14 +44,19 @@ def is_async(handler: object) -> bool:
     return _registry.is_async(handler) or inspect.isasyncgenfunction(function)
 
 
-def tells_connections(register: str) -> bool:
-    """Tell whether Orthanc and this build have the registration that gives the connection."""
-    if not hasattr(orthanc, register):
-        return False
+def register(plain: str, connected: str, *callbacks: Any) -> None:
+    """Register with Orthanc, in the form that gives the connection where there is one.
+
+    Args:
+        plain: The SDK's function that every Orthanc has.
+        connected: The one that gives the connection, from Orthanc 1.12.10 on.
+        callbacks: The arguments of either.
+    """
     try:
-        return bool(orthanc.CheckVersionAdvanced(1, 12, 10))
+        newer = hasattr(orthanc, connected) and orthanc.CheckVersionAdvanced(1, 12, 10)
     except RuntimeError:  # in a worker process, where registering does nothing
-        return False
+        newer = False
+    getattr(orthanc, connected if newer else plain)(*callbacks)
 
 
 def peer_of(peer: tuple[Any, ...]) -> tuple[str, str, str | None]:

@@ -145,10 +145,7 @@ def move(handler: Any = None, /, *, timeout: float = 600) -> Any:
         _registry.check_handler(handler, "dicom.move", "request", may_yield=True)
         functions = (_creator(handler), _prepare, _apply, _close)
         steps = [_step(function, handler, timeout) for function in functions]
-        if _handlers.tells_connections("RegisterMoveCallback3"):
-            orthanc.RegisterMoveCallback3(*steps)
-        else:
-            orthanc.RegisterMoveCallback2(*steps)
+        _handlers.register("RegisterMoveCallback2", "RegisterMoveCallback3", *steps)
         return handler
 
     return _handlers.optional_handler(decorate, handler)
@@ -324,9 +321,10 @@ class _Transfer:
     async def _send(self, item: object) -> None:
         if isinstance(item, str):
             await self._store([item])
-        elif isinstance(item, (bytes, bytearray, memoryview)) or _answers.is_dataset(item):
-            file = _answers.dataset_file(item) if _answers.is_dataset(item) else item
-            await orthanc.rest_api_post(f"/modalities/{self._modality}/store-straight", file)
+        elif isinstance(item, (bytes, bytearray, memoryview)):
+            await self._send_file(item)
+        elif _answers.is_dataset(item):
+            await self._send_file(_answers.dataset_file(item))
         elif callable(item):
             if _registry.is_async(item):
                 await item()
@@ -340,6 +338,9 @@ class _Transfer:
                 f"a function, not {item!r:.100}"
             )
             raise TypeError(message)
+
+    async def _send_file(self, file: bytes | bytearray | memoryview) -> None:
+        await orthanc.rest_api_post(f"/modalities/{self._modality}/store-straight", file)
 
     async def _store(self, identifiers: list[str]) -> None:
         body = {

@@ -42,7 +42,7 @@ def both(pair: tuple[Orthanc, Orthanc], ask: Callable[[Client], Any]) -> list[tu
 
 
 def test_registering_twice(pair: tuple[Orthanc, Orthanc]) -> None:
-    """A second registration, and one with too many arguments, raise the same."""
+    """A second registration raises the same."""
     mine, other = (server.http.get("/seen").json() for server in pair)
     assert mine == other
     assert ["twice", "RuntimeError"] in mine
@@ -53,7 +53,7 @@ def test_find(pair: tuple[Orthanc, Orthanc], patient: str) -> None:
     """C-FIND: the same arguments, answers and status."""
 
     def ask(client: Client) -> Any:
-        status, answers = client.find(PatientID=patient, StudyDate="2026-", AccessionNumber="")
+        status, answers = client.find(PatientID=patient, StudyDate="20260101-", AccessionNumber="")
         return status, [json.loads(answer.to_json()) for answer in answers]
 
     mine, other = both(pair, ask)

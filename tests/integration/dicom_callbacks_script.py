@@ -1,3 +1,5 @@
+# Written as authors of scripts write: without types.
+# mypy: ignore-errors
 """A DICOM server by the SDK's own functions; the configuration chooses the forms."""
 
 from __future__ import annotations

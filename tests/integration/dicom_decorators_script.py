@@ -1,3 +1,5 @@
+# Written as authors of scripts write: without types.
+# mypy: ignore-errors
 """A DICOM server by decorators; the configuration says whether its handlers are async."""
 
 from __future__ import annotations

@@ -125,12 +125,10 @@ class Receiver:
         entity = AE(AET)
         entity.add_supported_context(MRImageStorage)
         entity.add_supported_context(StorageCommitmentPushModel, scu_role=False, scp_role=True)
-        self._server: Any = entity.start_server(
-            ("127.0.0.1", 0),
-            block=False,
-            evt_handlers=[(evt.EVT_C_STORE, self._store), (evt.EVT_N_EVENT_REPORT, self._report)],
-        )
-        self.port: int = self._server.socket.getsockname()[1]
+        handlers: Any = [(evt.EVT_C_STORE, self._store), (evt.EVT_N_EVENT_REPORT, self._report)]
+        server: Any = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+        self._server = server
+        self.port: int = server.socket.getsockname()[1]
 
     def __enter__(self) -> Self:
         return self

@@ -60,7 +60,7 @@ def _fresh(request: pytest.FixtureRequest) -> None:
 
 def test_find(peers: Peers) -> None:
     """The handler gets query, titles and tags, its answer is sent, and its result is ignored."""
-    status, answers = peers.client.find(PatientID="x", StudyDate="2026")
+    status, answers = peers.client.find(PatientID="x", StudyDate="20260101")
     assert (status, [answer.PatientID for answer in answers]) == (SUCCESS, ["7"])
     tags = [[0x8, 0x20], [0x8, 0x52], [0x10, 0x20]]
     assert peers.seen() == [["x", tags, AET, "ORTHANC"]]

@@ -50,7 +50,7 @@ def peers(
             config={
                 "Form": request.param,
                 "DicomModalities": {"peer": receiver.modality},
-                "Warnings": {},
+                "DefaultEncoding": "Utf8",
             },
         )
         for file in dicom_files[:3]:
@@ -67,11 +67,11 @@ def _fresh(peers: Peers) -> None:
 
 def test_find(peers: Peers) -> None:
     """A dict and a Dataset reach the client whole, with the characters that they have."""
-    status, answers = peers.client.find(PatientID="x", PatientName="", StudyDate="2026-")
+    status, answers = peers.client.find(PatientID="x", PatientName="", StudyDate="20260101-")
     assert status == SUCCESS
     assert [str(answer.PatientID) for answer in answers] == ["1", "2"]
     assert [str(answer.PatientName) for answer in answers] == ["Müller^Ł", "Dataset^Ł"]
-    tags = {"PatientID": "x", "PatientName": "", "StudyDate": "2026-"}
+    tags = {"PatientID": "x", "PatientName": "", "StudyDate": "20260101-"}
     assert peers.seen() == [["STUDY", tags, AET, "ORTHANC"]]
 
 

@@ -64,7 +64,7 @@ def test_worklist_example(orthanc_server: OrthancFactory, service: str) -> None:
         EXAMPLE,
         dicom_port=0,
         errors=["raised", "C-FIND request handler has failed"],
-        config={"DicomAlwaysAllowFindWorklist": True},
+        config={"DicomAlwaysAllowFindWorklist": True, "DefaultEncoding": "Utf8"},
         environment={"WORKLIST_URL": service},
     )
     assert server.dicom_port is not None

@@ -73,6 +73,13 @@ BORROWED_CLASSES = (
     "WorklistQuery",
 )
 
+# What the official plugin has and the header has not, with the header's function behind it, if any.
+DERIVED = {
+    "CreateImageFromBuffer": "",
+    "GetFindQueryTagElement": "GetFindQueryTag",
+    "GetFindQueryTagGroup": "GetFindQueryTag",
+}
+
 # Operations in native/sdk/structures.hpp, written by hand because the header does not tell what
 # their pointers mean.
 HAND_WRITTEN_OPERATIONS = ("GetImageBuffer", "GetInstanceData", "LookupDictionary")
@@ -156,10 +163,10 @@ PURE = {
     "GetConnectionCalledAet": _MEMORY,
     "GetConnectionRemoteAet": _MEMORY,
     "GetConnectionRemoteIp": _MEMORY,
-    "GetFindQueryName": _CONSTANT,
     "GetFindQuerySize": _MEMORY,
     "GetFindQueryTagElement": _MEMORY,
     "GetFindQueryTagGroup": _MEMORY,
+    "GetFindQueryTagName": _CONSTANT,
     "GetFindQueryValue": _MEMORY,
     "WorklistAddAnswer": _PARSED,
     "WorklistGetDicomQuery": _PARSED,
