@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "../runtime/gil.hpp"
 #include "../sdk/function_here.hpp"
 #include "../sdk/image_memory.hpp"
 #include "../sdk/invoke.hpp"
@@ -36,14 +37,13 @@ public:
     void prepare() {
         constexpr std::uint64_t large = 1024 * 1024;
         if (size_ >= large && !bytes_) {
-            const PyGILState_STATE state = PyGILState_Ensure();
+            const runtime::WithGil with;
             try {
                 bytes();
             } catch (py::error_already_set& error) {
                 error.restore();
                 PyErr_Clear(); // no memory: said when a handler asks again
             }
-            PyGILState_Release(state);
         }
     }
 

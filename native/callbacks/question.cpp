@@ -366,6 +366,9 @@ void add_handler(const Registration& registration, py::object callable) {
     auto handler =
         std::make_unique<Handler>(registry->make_handler(std::move(callable), registration.what));
     handler->form = registration.form;
+    if (!py::hasattr(handler->callable, "__orthanc_timeout__")) {
+        handler->timeout = registration.timeout;
+    }
     if (registration.only_one && family.count > 0) {
         const Handler& first = *family.handlers.front();
         throw std::runtime_error(function + "(): there can be only one handler, and " +

@@ -59,7 +59,8 @@ enum class Outcome {
 };
 
 // Whether handlers of the family may be called now. Waits for on_startup where the family does, at
-// most 10 s; not for what a call of ours on this thread has caused. Thread: Orthanc's. GIL: not held.
+// most 10 s; not for what a call of ours on this thread has caused. Thread: Orthanc's. GIL: not
+// held.
 bool may_ask(const When& when);
 
 // Calls one handler and waits for its answer. Thread: Orthanc's, inside a callback. GIL: not held,
@@ -77,6 +78,8 @@ struct Registration {
     Family family;
     int form = 0;          // Handler::form
     bool only_one = false; // a second registration raises, naming both places
+    // How long Orthanc waits, unless the handler says otherwise (__orthanc_timeout__).
+    std::chrono::duration<double> timeout = Handler{}.timeout;
     // Registers the family's C function with Orthanc, when a session's first handler comes.
     // Thread: any. GIL: not held.
     void (*hook)(OrthancPluginContext* context) = nullptr;

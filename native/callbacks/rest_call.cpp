@@ -10,8 +10,8 @@
 #include "../runtime/runtime.hpp"
 #include "../runtime/task.hpp"
 #include "../sdk/text.hpp"
-#include "served.hpp"
 #include "payloads.hpp"
+#include "served.hpp"
 
 namespace py = pybind11;
 

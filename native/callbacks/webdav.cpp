@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "../runtime/gil.hpp"
 #include "../sdk/call_scope.hpp"
 #include "../sdk/server.hpp"
 #include "webdav_question.hpp"
@@ -186,7 +187,7 @@ void register_collection(const std::string& uri, std::array<py::object, Actions>
     const std::uintptr_t number = add_collection(*registry, scope.context(), uri, handlers);
     auto code = OrthancPluginErrorCode_Success;
     {
-        const py::gil_scoped_release release;
+        const runtime::WithoutGil without;
         code = OrthancPluginRegisterWebDavCollection(
             scope.context(), uri.c_str(), plain<IsFolder>, list_folder, retrieve_file, store_file,
             plain<CreateFolder>, plain<Delete>,

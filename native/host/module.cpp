@@ -5,11 +5,14 @@
 
 #include "../callbacks/changes.hpp"
 #include "../callbacks/filters.hpp"
+#include "../callbacks/find.hpp"
 #include "../callbacks/images.hpp"
 #include "../callbacks/metrics.hpp"
+#include "../callbacks/move.hpp"
 #include "../callbacks/question.hpp"
 #include "../callbacks/rest.hpp"
 #include "../callbacks/storage.hpp"
+#include "../callbacks/storage_commitment.hpp"
 #include "../callbacks/stored.hpp"
 #include "../callbacks/webdav.hpp"
 #include "../runtime/gil.hpp"
@@ -116,6 +119,9 @@ void fill(py::module_& module) {
     callbacks::add_storage(module);
     callbacks::add_metrics(module);
     callbacks::add_webdav(module);
+    callbacks::add_find(module);
+    callbacks::add_move(module);
+    callbacks::add_storage_commitment(module);
 
     module.def("_settings", &settings);
     module.def("_attach_loop", &attach_loop);

@@ -85,13 +85,14 @@ def _absent(sdk: Sdk) -> dict[str, str]:
     """Return why each function is missing that scripts may look for."""
     known = {item.name for item in sdk.functions} | set(sdk.hand_written)
     absent = dict(sdk.excluded)
+    # A stub may have the name of another function of the header (RegisterMoveCallback2).
+    have = {item.name for item in sdk.stubs}
     for name, since in tables.LATER.items():
-        if name not in known:
+        if name not in known and name not in have:
             absent[name] = absent[snake_case(name)] = (
                 f"it needs the SDK of Orthanc {since} or newer, and this plugin was built with "
                 f"that of {sdk.version}"
             )
-    have = {item.name for item in sdk.stubs}
     for item in all_stubs():
         later = [tables.LATER[name] for name in item.functions if name in tables.LATER]
         if item.name not in have and later:

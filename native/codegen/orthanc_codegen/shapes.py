@@ -268,6 +268,37 @@ def _create_image_from_buffer(header: Header) -> list[Operation]:
     return [replace(builder.finish(), hand_written=True)]
 
 
+def _find_query_tag(header: Header, operations: list[Operation]) -> list[Operation]:
+    """Describe the two methods of the official plugin that share one function of the header."""
+    if all(item.name != "GetFindQueryTag" for item in header.functions):
+        return []
+    found = [item for item in operations if item.name == "GetFindQueryValue"]
+    return [
+        replace(
+            value,
+            name=f"GetFindQueryTag{half}",
+            outputs=(
+                Output("group", "NumberResult<std::uint16_t>"),
+                Output("element", "NumberResult<std::uint16_t>"),
+            ),
+            statement=(
+                f"return {PREFIX}GetFindQueryTag(context, group_.out(), element_.out(), self, "
+                "index_.get());"
+            ),
+            result=f"{half.lower()}_.take()",
+            python_result="int",
+            documentation=replace(
+                value.documentation,
+                brief=f"Get the {half.lower()} of one tag in a C-Find query.",
+                details="",
+                returns=f"The {half.lower()}'s number.",
+            ),
+        )
+        for value in found
+        for half in ("Group", "Element")
+    ]
+
+
 def _operation(header: Header, function: Function, enumerations: frozenset[str]) -> Operation:
     by_hand = function.name in tables.HAND_WRITTEN_OPERATIONS
     if by_hand:
@@ -333,6 +364,7 @@ def build_sdk(header: Header) -> Sdk:
         else:
             operations.append(_operation(header, function, enumerations))
     operations += _create_image_from_buffer(header)
+    operations += _find_query_tag(header, operations)
     return Sdk(
         version=header.version,
         enumerations=header.enumerations,

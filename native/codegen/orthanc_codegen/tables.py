@@ -16,17 +16,9 @@ _OUTPUTS = "several results, not yet bound"
 
 EXCLUDED = {
     "RegisterRestCallbackNoLock": "RegisterRestCallback takes no lock either",
-    "RegisterWorklistCallback": _CALLBACK,
-    "RegisterWorklistCallback2": _CALLBACK,
     "RegisterIncomingHttpRequestFilter": "its second form has the query too",
-    "RegisterFindCallback": _CALLBACK,
-    "RegisterFindCallback2": _CALLBACK,
-    "RegisterMoveCallback": _CALLBACK,
-    "RegisterMoveCallback2": _CALLBACK,
     "RegisterJobsUnserializer": _CALLBACK,
     "RegisterChunkedRestCallback": _CALLBACK,
-    "RegisterStorageCommitmentScpCallback": _CALLBACK,
-    "RegisterStorageCommitmentScpCallback2": _CALLBACK,
     "RegisterDatabaseBackendV4": "database back-ends are written in C++",
     "CreateJob": _CALLBACK,
     "CreateJob2": _CALLBACK,
@@ -67,6 +59,13 @@ BORROWED_CLASSES = (
     "WorklistAnswers",
     "WorklistQuery",
 )
+
+# What the official plugin has and the header has not, with the header's function behind it, if any.
+DERIVED = {
+    "CreateImageFromBuffer": "",
+    "GetFindQueryTagElement": "GetFindQueryTag",
+    "GetFindQueryTagGroup": "GetFindQueryTag",
+}
 
 # Operations in native/sdk/structures.hpp, written by hand because the header does not tell what
 # their pointers mean.
@@ -157,10 +156,10 @@ PURE = {
     "GetConnectionCalledAet": _MEMORY,
     "GetConnectionRemoteAet": _MEMORY,
     "GetConnectionRemoteIp": _MEMORY,
-    "GetFindQueryName": _CONSTANT,
     "GetFindQuerySize": _MEMORY,
     "GetFindQueryTagElement": _MEMORY,
     "GetFindQueryTagGroup": _MEMORY,
+    "GetFindQueryTagName": _CONSTANT,
     "GetFindQueryValue": _MEMORY,
     "WorklistAddAnswer": _PARSED,
     "WorklistGetDicomQuery": _PARSED,
@@ -204,6 +203,10 @@ LATER = {
     "RegisterAuditLogHandler": "1.12.9",
     "RegisterHttpAuthentication": "1.12.9",
     "RegisterStorageArea3": "1.12.8",
+    "RegisterFindCallback2": "1.12.10",
+    "RegisterMoveCallback2": "1.12.10",
+    "RegisterStorageCommitmentScpCallback2": "1.12.10",
+    "RegisterWorklistCallback2": "1.12.10",
     "SetAttachmentCustomData": "1.12.8",
     "SetCurrentThreadName": "1.12.2",
     "SetMetricsIntegerValue": "1.12.1",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
+from . import tables
 from .naming import PREFIX
 
 if TYPE_CHECKING:
@@ -74,8 +75,8 @@ def full_text(operation: Operation) -> str:
         parts.append(f"Deprecated: {documentation.deprecated}")
     if operation.since:
         parts.append(f"Since Orthanc {operation.since}.")
-    if operation.name != "CreateImageFromBuffer":
-        parts.append(f"SDK function: {PREFIX}{operation.name}().")
+    if function := tables.DERIVED.get(operation.name, operation.name):
+        parts.append(f"SDK function: {PREFIX}{function}().")
     return "\n\n".join(parts)
 
 

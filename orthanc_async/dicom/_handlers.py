@@ -1,0 +1,84 @@
+"""What the decorators of this package share."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from typing import TYPE_CHECKING, Any
+
+import orthanc
+from orthanc_async import _registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def check_timeout(decorator: str, timeout: float) -> None:
+    """Refuse a time that would let Orthanc wait for ever, or not at all.
+
+    Args:
+        decorator: Its name, for the error's text.
+        timeout: Seconds.
+
+    Raises:
+        ValueError: It is not above 0 and finite.
+    """
+    if not (math.isfinite(timeout) and timeout > 0):
+        message = f"@{decorator}: timeout= is a finite number of seconds above 0, not {timeout!r}"
+        raise ValueError(message)
+
+
+def name_for_host(call: Any, handler: object, decorator: str, timeout: float) -> None:
+    """Tell the host whose handler a wrapper calls, and how long Orthanc waits for it."""
+    call.__orthanc_handler__ = f"{_registry.describe(handler)} (@{decorator})"
+    call.__orthanc_timeout__ = timeout
+    call.__wrapped__ = handler
+
+
+def is_async(handler: object) -> bool:
+    """Tell whether a handler runs on the loop: `async def`, with or without a `yield`."""
+    function = handler
+    while isinstance(function, functools.partial):
+        function = function.func
+    return _registry.is_async(handler) or inspect.isasyncgenfunction(function)
+
+
+def register(plain: str, connected: str, *callbacks: Any) -> None:
+    """Register with Orthanc, in the form that gives the connection where there is one.
+
+    Args:
+        plain: The SDK's function that every Orthanc has.
+        connected: The one that gives the connection, from Orthanc 1.12.10 on.
+        callbacks: The arguments of either.
+    """
+    try:
+        newer = hasattr(orthanc, connected) and orthanc.CheckVersionAdvanced(1, 12, 10)
+    except RuntimeError:  # in a worker process, where registering does nothing
+        newer = False
+    getattr(orthanc, connected if newer else plain)(*callbacks)
+
+
+def peer_of(peer: tuple[Any, ...]) -> tuple[str, str, str | None]:
+    """Return the AET of who asks, the AET it has called, and its address where Orthanc tells.
+
+    Args:
+        peer: The last arguments of a callback: two AETs, or the connection.
+    """
+    if len(peer) == 1:
+        (connection,) = peer
+        return (
+            connection.GetConnectionRemoteAet(),
+            connection.GetConnectionCalledAet(),
+            connection.GetConnectionRemoteIp(),
+        )
+    remote, called = peer
+    return remote, called, None
+
+
+def optional_handler(
+    decorate: Callable[[Any], Any], handler: object | None
+) -> Callable[[Any], Any]:
+    """Let a decorator be used with and without parentheses."""
+    result: Callable[[Any], Any] = decorate if handler is None else decorate(handler)
+    return result
