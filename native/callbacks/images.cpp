@@ -57,7 +57,7 @@ public:
             }
             const auto owner = py::reinterpret_steal<py::object>(bytes);
             {
-                const sdk::WithoutGil without; // nobody else has seen the object yet
+                const runtime::WithoutGil without; // nobody else has seen the object yet
                 std::memcpy(PyBytes_AS_STRING(bytes), data_, size_);
             }
             bytes_ = runtime::keep(owner);

@@ -235,7 +235,7 @@ OrthancPluginImage* give_image(const py::object& object, const std::string& what
     }
     OrthancPluginImage* copy = nullptr;
     {
-        const WithoutGil without;
+        const runtime::WithoutGil without;
         const WorkerScope scope;
         if (scope.context() != nullptr) {
             copy = copy_image(scope.context(), image->pointer);
