@@ -47,7 +47,7 @@ private:
 
 // Waits, so that whoever emits an entry goes on when it has been taken down. A handler that fails
 // keeps no other from its copy.
-OrthancPluginErrorCode pass_on(const AuditQuestion::Entry& entry) {
+void pass_on(const AuditQuestion::Entry& entry) {
     const sdk::InsideCallback inside;
     const auto registry = Registry::current();
     // What is done while Orthanc starts or stops is worth its entry too.
@@ -55,14 +55,12 @@ OrthancPluginErrorCode pass_on(const AuditQuestion::Entry& entry) {
         sdk::Server::get().log_error(
             ("an audit log of " + std::string(entry.source) + " is lost while Orthanc stops")
                 .c_str());
-        return OrthancPluginErrorCode_Plugin;
+        return;
     }
-    bool taken = true;
     for (const Handler* handler : handlers_of(registry, Family::AuditLog)) {
         const auto question = std::make_shared<AuditQuestion>(entry);
-        taken = ask(registry, *handler, question) == Outcome::Answered && taken;
+        ask(registry, *handler, question);
     }
-    return taken ? OrthancPluginErrorCode_Success : OrthancPluginErrorCode_Plugin;
 }
 
 OrthancPluginErrorCode on_entry(const char* source, const char* user,
@@ -70,11 +68,12 @@ OrthancPluginErrorCode on_entry(const char* source, const char* user,
                                 const char* action, const void* data,
                                 std::uint32_t size) noexcept {
     try {
-        return pass_on({source, user, level, resource, action, data, size});
+        pass_on({source, user, level, resource, action, data, size});
     } catch (const std::exception& error) {
         sdk::Server::get().log_error(error.what());
-        return OrthancPluginErrorCode_Plugin;
     }
+    // An error would keep the entry from other plugins, and who emits it sees none.
+    return OrthancPluginErrorCode_Success;
 }
 
 } // namespace

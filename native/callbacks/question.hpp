@@ -61,6 +61,8 @@ enum class Outcome {
 // Whether handlers of the family may be called now. Waits for on_startup where the family does, at
 // most 10 s; not for what a call of ours on this thread has caused. Thread: Orthanc's. GIL: not
 // held.
+// most 10 s; not for what a call of ours on this thread has caused. Thread: Orthanc's.
+// GIL: not held.
 bool may_ask(const When& when);
 
 // Calls one handler and waits for its answer. Thread: Orthanc's, inside a callback. GIL: not held,

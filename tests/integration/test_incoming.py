@@ -275,6 +275,17 @@ def test_stop_while_one_is_pending(orthanc_server: OrthancFactory, file: Path) -
     assert not any(path.is_file() for path in server.storage.glob("??/??/*"))
 
 
+def test_reset(orthanc_server: OrthancFactory, file: Path) -> None:
+    """After /tools/reset the new session's handlers are asked, once each."""
+    server = orthanc_server(SCRIPT, dicom_port=0, errors=["."])
+    assert server.http.post("/tools/reset", "{}").status == 200
+    server.wait_log("Orthanc has started", count=2)
+    assert store(server, file) == "Success"
+    assert notes(server)["seen"] == [*RECEIVED, *DICOM, *C_STORE]
+    tell(server, received_async="1/0")
+    assert server.http.post("/instances", file.read_bytes()).status == 500
+
+
 def test_accept(orthanc_server: OrthancFactory, file: Path) -> None:
     """With OnFilterError "accept" failing handlers are left out, which the log says."""
     server = orthanc_server(
