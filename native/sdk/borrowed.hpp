@@ -19,6 +19,7 @@ public:
     Borrowed(T* object, std::string what) : object_(object), what_(std::move(what)) {}
     Borrowed(const Borrowed&) = delete;
     Borrowed& operator=(const Borrowed&) = delete;
+    ~Borrowed() = default;
 
     // Null once the call has ended. Thread: any. GIL: any (a leaf lock).
     T* pin() {

@@ -60,7 +60,7 @@ BORROWED_CLASSES = (
     "WorklistQuery",
 )
 
-# What the official plugin has and the header has not, with the header's function behind it, if any.
+# What the official plugin has and the header has not, with the header's function behind it.
 DERIVED = {
     "CreateImageFromBuffer": "",
     "GetFindQueryTagElement": "GetFindQueryTag",
