@@ -13,6 +13,7 @@ from orthanc_async import (
     Study,
     background,
     every,
+    metrics,
     on_change,
     on_deleted,
     on_new_instance,
@@ -22,6 +23,8 @@ from orthanc_async import (
     on_stored_instance,
     rest,
     run_coroutine,
+    storage,
+    webdav,
 )
 
 if TYPE_CHECKING:
@@ -123,9 +126,35 @@ def stop() -> None: ...
 async def tick() -> None: ...
 
 
+@storage.area
+class Area:
+    """Its methods are looked for when it is decorated."""
+
+
+@storage.area(timeout=5, custom_data=True)
+class CustomArea:
+    """The same."""
+
+
+@metrics.refresh
+async def values() -> dict[str, float]:
+    return {"a": 1}
+
+
+@metrics.refresh(timeout=1)
+def more_values() -> None: ...
+
+
+@webdav.collection("/reports", timeout=5)
+class Reports:
+    """A folder."""
+
+
 def from_a_thread() -> None:
     assert_type(run_coroutine(stable(Study("a")), timeout=3), int)
 
 
 # What was decorated keeps its type.
 kept: Coroutine[Any, Any, dict[str, Any]] = summary(rest.Request("/", {}, rest.regex("/")))
+area: Area = Area()
+reports: type[Reports] = Reports
