@@ -44,7 +44,7 @@ OrthancPluginErrorCode put(Family family, const std::shared_ptr<FileQuestion>& q
 }
 
 // The boundary to C. Thread: Orthanc's. GIL: not held, but where a `def` has called Orthanc.
-template <class Body> OrthancPluginErrorCode guarded(Body&& body) noexcept {
+template <class Body> OrthancPluginErrorCode guarded(const Body& body) noexcept {
     const sdk::InsideCallback inside;
     try {
         return body();

@@ -37,7 +37,7 @@ bool put(void* payload, Action action, const std::shared_ptr<WebDavQuestion>& qu
     return true;
 }
 
-template <class Body> OrthancPluginErrorCode guarded(Body&& body) noexcept {
+template <class Body> OrthancPluginErrorCode guarded(const Body& body) noexcept {
     const sdk::InsideCallback inside;
     try {
         return body();
@@ -159,8 +159,9 @@ std::uintptr_t add_collection(Registry& registry, OrthancPluginContext* context,
     }
     for (const std::string& other : uris) {
         if (one_hides_the_other(uri, other)) {
-            throw py::value_error(std::string(name) + ": of \"" + uri + "\" and \"" + other +
-                                  "\", one would hide the other");
+            std::string text(name);
+            text.append(": of \"").append(uri).append("\" and \"").append(other);
+            throw py::value_error(text.append("\", one would hide the other"));
         }
     }
     const std::uintptr_t number = uris.size();

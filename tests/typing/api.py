@@ -23,6 +23,7 @@ from orthanc_async import (
     http_filter,
     image_decoder,
     instance_filter,
+    metrics,
     on_change,
     on_deleted,
     on_new_instance,
@@ -34,6 +35,8 @@ from orthanc_async import (
     rest,
     run_coroutine,
     transcoder,
+    storage,
+    webdav,
 )
 
 if TYPE_CHECKING:
@@ -169,6 +172,28 @@ async def decode(request: DecodeRequest) -> orthanc.Image | None:
 def transcode(request: TranscodeRequest) -> bytes | None:
     assert_type(orthanc.without_copy(orthanc.RestApiGet, "/a"), orthanc.MemoryBuffer)
     return request.file if request.syntaxes[0] and request.allow_new_uid else None
+@storage.area
+class Area:
+    """Its methods are looked for when it is decorated."""
+
+
+@storage.area(timeout=5, custom_data=True)
+class CustomArea:
+    """The same."""
+
+
+@metrics.refresh
+async def values() -> dict[str, float]:
+    return {"a": 1}
+
+
+@metrics.refresh(timeout=1)
+def more_values() -> None: ...
+
+
+@webdav.collection("/reports", timeout=5)
+class Reports:
+    """A folder."""
 
 
 def from_a_thread() -> None:
@@ -177,3 +202,5 @@ def from_a_thread() -> None:
 
 # What was decorated keeps its type.
 kept: Coroutine[Any, Any, dict[str, Any]] = summary(rest.Request("/", {}, rest.regex("/")))
+area: Area = Area()
+reports: type[Reports] = Reports

@@ -11,7 +11,7 @@ from compatibility.conftest import OFFICIAL
 if TYPE_CHECKING:
     from integration.conftest import Orthanc, OrthancFactory
 
-SCRIPT = Path(__file__).with_name("storage_script.py")
+SCRIPT = Path(__file__).with_name("storage_area_script.py")
 
 
 @pytest.fixture(scope="module")
