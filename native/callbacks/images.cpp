@@ -136,23 +136,25 @@ private:
     const bool context_is_held_;
 };
 
+// Thread: any. GIL: any, as freeing memory takes no lock.
+struct FreeImage {
+    void operator()(OrthancPluginImage* image) const {
+        const sdk::WorkerScope scope;
+        if (scope.context() != nullptr) {
+            OrthancPluginFreeImage(scope.context(), image);
+        }
+    }
+};
+
 class DecodeQuestion final : public ImageQuestion {
 public:
     DecodeQuestion(std::shared_ptr<File> file, std::uint32_t frame)
         : ImageQuestion(std::move(file)), frame_(frame) {}
-    ~DecodeQuestion() override {
-        if (image_ != nullptr) {
-            const sdk::WorkerScope scope;
-            if (scope.context() != nullptr) {
-                OrthancPluginFreeImage(scope.context(), image_);
-            }
-        }
-    }
 
     py::tuple arguments() override { return py::make_tuple(file().bytes(), frame_); }
     void take(const py::object& result) override {
         if (!result.is_none()) {
-            image_ = sdk::give_image(result, "an image decoder");
+            image_.reset(sdk::give_image(result, "an image decoder"));
         }
     }
     std::string describe() const override {
@@ -161,11 +163,11 @@ public:
     }
 
     // Null when the handler has declined. The caller owns it.
-    OrthancPluginImage* release() { return std::exchange(image_, nullptr); }
+    OrthancPluginImage* release() { return image_.release(); }
 
 private:
     const std::uint32_t frame_;
-    OrthancPluginImage* image_ = nullptr;
+    std::unique_ptr<OrthancPluginImage, FreeImage> image_;
 };
 
 class TranscodeQuestion final : public ImageQuestion {
