@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from orthanc_async import events, lifecycle, resources, rest
+    from orthanc_async import events, jobs, lifecycle, resources, rest
     from orthanc_async.events import (
         Change,
         on_change,
@@ -48,6 +48,7 @@ __all__ = [
     "background",
     "events",
     "every",
+    "jobs",
     "lifecycle",
     "on_change",
     "on_completed_series",
@@ -71,7 +72,7 @@ __all__ = [
     "run_coroutine",
 ]
 
-_MODULES = frozenset({"events", "lifecycle", "resources", "rest"})
+_MODULES = frozenset({"events", "jobs", "lifecycle", "resources", "rest"})
 _HOMES = {
     **dict.fromkeys(("Instance", "Patient", "Resource", "Series", "Study"), "resources"),
     **dict.fromkeys(

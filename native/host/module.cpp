@@ -4,7 +4,9 @@
 #include <pybind11/stl.h>
 
 #include "../callbacks/changes.hpp"
+#include "../callbacks/chunked_client.hpp"
 #include "../callbacks/http_filter.hpp"
+#include "../callbacks/jobs.hpp"
 #include "../callbacks/question.hpp"
 #include "../callbacks/rest.hpp"
 #include "../callbacks/stored.hpp"
@@ -12,6 +14,7 @@
 #include "../runtime/selector.hpp"
 #include "../runtime/task.hpp"
 #include "../sdk/dicom_instance.hpp"
+#include "../sdk/dicom_web.hpp"
 #include "../sdk/generated.hpp"
 #include "../sdk/rest_output.hpp"
 #include "../sdk/server.hpp"
@@ -94,12 +97,15 @@ void fill(py::module_& module) {
     sdk::add_generated(module);
     sdk::add_rest_output(module);
     sdk::add_dicom_instance(module);
+    sdk::add_dicom_web(module);
     runtime::add_selector(module);
     callbacks::add_rest(module);
     callbacks::add_changes(module);
     callbacks::add_stored(module);
     callbacks::add_questions(module);
     callbacks::add_http_filter(module);
+    callbacks::add_jobs(module);
+    callbacks::add_chunked_client(module);
 
     module.def("_settings", &settings);
     module.def("_attach_loop", &attach_loop);

@@ -12,7 +12,6 @@ HAND_WRITTEN = {
 
 _CALLBACK = "callback, not yet bound"
 _AUTOMATIC = "called when the Python object goes away"
-_OUTPUTS = "several results, not yet bound"
 
 EXCLUDED = {
     "RegisterRestCallbackNoLock": "RegisterRestCallback takes no lock either",
@@ -27,9 +26,7 @@ EXCLUDED = {
     "RegisterFindCallback2": _CALLBACK,
     "RegisterMoveCallback": _CALLBACK,
     "RegisterMoveCallback2": _CALLBACK,
-    "RegisterJobsUnserializer": _CALLBACK,
     "RegisterRefreshMetricsCallback": _CALLBACK,
-    "RegisterChunkedRestCallback": _CALLBACK,
     "RegisterStorageCommitmentScpCallback": _CALLBACK,
     "RegisterStorageCommitmentScpCallback2": _CALLBACK,
     "RegisterIncomingDicomInstanceFilter": _CALLBACK,
@@ -40,15 +37,7 @@ EXCLUDED = {
     "RegisterHttpAuthentication": _CALLBACK,
     "RegisterAuditLogHandler": _CALLBACK,
     "RegisterDatabaseBackendV4": "database back-ends are written in C++",
-    "CreateJob": _CALLBACK,
-    "CreateJob2": _CALLBACK,
-    "ChunkedHttpClient": _CALLBACK,
-    "EncodeDicomWebJson": _CALLBACK,
-    "EncodeDicomWebXml": _CALLBACK,
-    "EncodeDicomWebJson2": _CALLBACK,
-    "EncodeDicomWebXml2": _CALLBACK,
-    "GetInstanceDicomWebJson": _CALLBACK,
-    "GetInstanceDicomWebXml": _CALLBACK,
+    "CreateJob2": "CreateJob does the same in every version",
     "FreeString": _AUTOMATIC,
     "FreeMemoryBuffer": _AUTOMATIC,
     "FreeMemoryBuffer64": _AUTOMATIC,
@@ -59,16 +48,10 @@ EXCLUDED = {
     "FreeDicomInstance": _AUTOMATIC,
     "FreeKeysValuesIterator": _AUTOMATIC,
     "CreateImageAccessor": "shares memory with its caller; CreateImageFromBuffer copies it",
-    "AdoptDicomInstance": _OUTPUTS,
-    "ReserveQueueValue": _OUTPUTS,
-    "GetFindQueryTag": "replaced by GetFindQueryTagGroup and GetFindQueryTagElement",
 }
 
 # Objects that only callbacks hand out which are not yet bound; so are all their methods.
 EXCLUDED_CLASSES = {
-    "DicomWebNode": _CALLBACK,
-    "Job": _CALLBACK,
-    "ServerChunkedRequestReader": _CALLBACK,
     "StorageArea": _CALLBACK,
 }
 
@@ -83,7 +66,23 @@ BORROWED_CLASSES = (
 
 # Operations in native/sdk/structures.hpp, written by hand because the header does not tell what
 # their pointers mean.
-HAND_WRITTEN_OPERATIONS = ("GetImageBuffer", "GetInstanceData", "LookupDictionary")
+HAND_WRITTEN_OPERATIONS = (
+    "EncodeDicomWebJson",
+    "EncodeDicomWebJson2",
+    "EncodeDicomWebXml",
+    "EncodeDicomWebXml2",
+    "GetImageBuffer",
+    "GetInstanceData",
+    "GetInstanceDicomWebJson",
+    "GetInstanceDicomWebXml",
+    "LookupDictionary",
+)
+
+# What several results are, in their order: the Python types and the C++ functions that give them.
+TUPLES = {
+    "AdoptDicomInstance": (("str", "str", "StoreStatus"), ("take_text", "take_text", "take")),
+    "GetFindQueryTag": (("int", "int"), ("take", "take")),
+}
 
 # Classes whose Python type is written by hand, with strategies of their own for each operation.
 HAND_WRITTEN_CLASSES = ("DicomInstance", "RestOutput")
@@ -115,6 +114,10 @@ PURE = {
     "CreateMemoryBuffer64": _MEMORY,
     "DicomBufferToJson": _PARSED,
     "DrawText": _MEMORY,
+    "EncodeDicomWebJson": _PARSED,
+    "EncodeDicomWebJson2": _PARSED,
+    "EncodeDicomWebXml": _PARSED,
+    "EncodeDicomWebXml2": _PARSED,
     "FindMatcherIsMatch": _PARSED,
     "GenerateUuid": _MEMORY,
     "GetConfiguration": "the configuration's lock is held only while it is read or replaced",
@@ -132,6 +135,8 @@ PURE = {
     "GetInstanceAdvancedJson": _PARSED,
     "GetInstanceCalledAet": _MEMORY,
     "GetInstanceData": _MEMORY,
+    "GetInstanceDicomWebJson": _PARSED,
+    "GetInstanceDicomWebXml": _PARSED,
     "GetInstanceFramesCount": _PARSED,
     "GetInstanceJson": _PARSED,
     "GetInstanceMetadata": _MEMORY,
@@ -166,6 +171,7 @@ PURE = {
     "GetConnectionRemoteIp": _MEMORY,
     "GetFindQueryName": _CONSTANT,
     "GetFindQuerySize": _MEMORY,
+    "GetFindQueryTag": _MEMORY,
     "GetFindQueryTagElement": _MEMORY,
     "GetFindQueryTagGroup": _MEMORY,
     "GetFindQueryValue": _MEMORY,
@@ -197,6 +203,7 @@ AWAITED_OUTPUT = ("SendMultipartItem", "SendMultipartItem2", "SendStreamChunk")
 # the message to a script that asks for it.
 LATER = {
     "AcknowledgeQueueValue": "1.12.10",
+    "AdoptDicomInstance": "1.12.8",
     "CreateKeysValuesIterator": "1.12.8",
     "DeleteKeyValue": "1.12.8",
     "DequeueValue": "1.12.8",
@@ -208,6 +215,7 @@ LATER = {
     "GetQueueSize": "1.12.8",
     "LoadDicomInstance": "1.12.1",
     "LogMessage": "1.12.4",
+    "ReserveQueueValue": "1.12.10",
     "SetAttachmentCustomData": "1.12.8",
     "SetCurrentThreadName": "1.12.2",
     "SetMetricsIntegerValue": "1.12.1",
