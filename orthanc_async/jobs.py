@@ -84,7 +84,8 @@ class Job:
 
     @content.setter
     def content(self, value: dict[str, Any]) -> None:
-        if not isinstance(value, dict):
+        given: object = value
+        if not isinstance(given, dict):
             message = f"job.content takes a dict, not {type(value).__name__}"
             raise TypeError(message)
         text = json.dumps(value)
@@ -181,7 +182,8 @@ def job(type_: str, *, saved: bool = True) -> Callable[[_Function], _Function]:
         TypeError: The type is no text, or the function is no `async def` of this kind.
         ValueError: There is another function for that type.
     """
-    if not isinstance(type_, str) or not type_:
+    given: object = type_
+    if not isinstance(given, str) or not given:
         message = f'@jobs.job needs the name of a type, such as @jobs.job("Move"), not {type_!r}'
         raise TypeError(message)
 
@@ -276,7 +278,7 @@ def _make(run: _Run) -> orthanc.Job:
 
     name = f"{_registry.describe(run.type.function)} (job {run.type.name})"
     for function in (step, reset):
-        function.__orthanc_handler__ = name  # type: ignore[attr-defined]
+        function.__dict__["__orthanc_handler__"] = name
     native = orthanc.CreateJob(run.type.name, step, None, reset)
     run.save(native)
     return native

@@ -62,7 +62,7 @@ def _async_source(body: AsyncIterable[Any]) -> Callable[[], Any]:
     return next_chunk
 
 
-def sink(answer: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
+def sink(answer: Any) -> Callable[[bytes], Any] | None:
     """Return a function that hands a chunk on, and returns what that raises.
 
     Args:

@@ -238,15 +238,6 @@ orthanc.RegisterChunkedRestCallback("/receive-async/(.*)", receive_async)
 orthanc.RegisterChunkedRestCallback("/receive-plain/(.*)", receive_plain)
 
 
-@route("/internal")
-async def internal(fields):
-    return {
-        "answer": (
-            await orthanc.rest_api_post_after_plugins("/receive-async/inside", b"x" * 5000)
-        ).decode()
-    }
-
-
 # The same by decorators
 
 

@@ -78,7 +78,7 @@ def test_progress(server: Orthanc) -> None:
     beyond(server, job, 10)
     beyond(server, job, server.http.get(f"/jobs/{job}").json()["Content"]["Number"])
     server.http.post(f"/jobs/{job}/cancel")
-    assert ended(server, job)["ErrorDescription"] == "The job was canceled"
+    assert ended(server, job)["ErrorDescription"] == "This job was canceled"
 
 
 def test_failure(server: Orthanc) -> None:

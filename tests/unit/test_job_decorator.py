@@ -85,5 +85,7 @@ def test_refuses_arguments() -> None:
     ]:
         with pytest.raises(TypeError, match=text):
             asyncio.run(jobs.submit(work, **arguments))
-    with pytest.raises(LookupError, match=r"Two is not decorated with @jobs\.job; known types: One"):
+    with pytest.raises(
+        LookupError, match=r"Two is not decorated with @jobs\.job; known types: One"
+    ):
         asyncio.run(jobs.submit("Two"))

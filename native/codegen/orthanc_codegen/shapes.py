@@ -253,9 +253,9 @@ class _Builder:
             nothing = f"py::object(py::make_tuple({', '.join(['py::none()'] * len(found))}))"
             return _RESERVED, f"{flag}.get() ? {pair} : {nothing}"
         if self.function.name in tables.TUPLES:
-            python, takes = tables.TUPLES[self.function.name]
+            members, takes = tables.TUPLES[self.function.name]
             results = (f"{name}_.{take}()" for name, take in zip(names, takes, strict=True))
-            return f"tuple[{', '.join(python)}]", f"py::make_tuple({', '.join(results)})"
+            return f"tuple[{', '.join(members)}]", f"py::make_tuple({', '.join(results)})"
         raise self.fail(f"results {', '.join(names)}")
 
 
