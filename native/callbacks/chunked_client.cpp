@@ -42,7 +42,7 @@ public:
     std::uint32_t size() const { return size_; }
     bool add_chunk(const void* data, std::uint32_t size);
     bool add_header(const char* key, const char* value);
-    void cancel() { cancelled_ = true; }                  // Thread: any. GIL: any
+    void cancel() { cancelled_ = true; } // Thread: any. GIL: any
     bool broken() const { return error_ != nullptr; }
 
     // GIL: held.

@@ -215,8 +215,8 @@ void JobState::reset() {
     }
     resume();
     const HandlerPointer handler = this->handler(&JobState::reset_);
-    tell(handler, std::make_shared<JobQuestion>(shared_from_this(), handler,
-                                                JobQuestion::Kind::Reset));
+    tell(handler,
+         std::make_shared<JobQuestion>(shared_from_this(), handler, JobQuestion::Kind::Reset));
 }
 
 void JobState::tell(const HandlerPointer& handler, const std::shared_ptr<Question>& question) {

@@ -38,7 +38,8 @@ private:
 OrthancPluginJobStepStatus job_step_status(const py::object& result) {
     const bool is_number = PyLong_Check(result.ptr()) && !py::isinstance<py::bool_>(result);
     const long value = is_number ? PyLong_AsLong(result.ptr()) : 0;
-    if (value < OrthancPluginJobStepStatus_Success || value > OrthancPluginJobStepStatus_Continue) {
+    if (value < OrthancPluginJobStepStatus_Success ||
+        value > OrthancPluginJobStepStatus_Continue) {
         PyErr_Clear(); // a number too large
         throw py::type_error("a job's step returns an orthanc.JobStepStatus, not " +
                              std::string(py::repr(result)));

@@ -44,9 +44,9 @@ private:
 
     const std::shared_ptr<JobState> job_;
     const JobState::HandlerPointer handler_;
-    PyObject* task_ = nullptr;  // owned; only touched under the GIL
-    bool cancelling_ = false;   // only touched under the GIL
-    std::mutex mutex_;          // a leaf
+    PyObject* task_ = nullptr; // owned; only touched under the GIL
+    bool cancelling_ = false;  // only touched under the GIL
+    std::mutex mutex_;         // a leaf
     std::condition_variable ended_;
     std::optional<OrthancPluginJobStepStatus> status_;
 };

@@ -150,8 +150,7 @@ struct SubmitOperation {
     OrthancPluginErrorCode run(OrthancPluginContext* context) noexcept {
         char* identifier = nullptr;
         _OrthancPluginSubmitJob call{&identifier, raw, priority};
-        const auto code =
-            context->InvokeService(context, _OrthancPluginService_SubmitJob, &call);
+        const auto code = context->InvokeService(context, _OrthancPluginService_SubmitJob, &call);
         if (code != OrthancPluginErrorCode_Success) {
             return code;
         }
@@ -203,7 +202,8 @@ std::unique_ptr<Job> create(const std::string& type, py::object step, py::object
     }
     const std::string what = "job " + type;
     if (step.is_none()) {
-        throw py::type_error("orthanc.CreateJob(): a job needs a function for its steps, not None");
+        throw py::type_error(
+            "orthanc.CreateJob(): a job needs a function for its steps, not None");
     }
     auto state = std::make_shared<JobState>(type, make_handler(*registry, std::move(step), what),
                                             make_handler(*registry, std::move(stop), what),

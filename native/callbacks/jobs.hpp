@@ -1,4 +1,5 @@
-// Jobs written in Python: orthanc.CreateJob, the class orthanc.Job, and what makes saved jobs again.
+// Jobs written in Python: orthanc.CreateJob, the class orthanc.Job, and what makes saved jobs
+// again.
 #pragma once
 
 #include <pybind11/pybind11.h>

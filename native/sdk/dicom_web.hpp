@@ -98,8 +98,7 @@ struct GetInstanceDicomWeb : DicomWebDocument {
 
 ORTHANC_ASYNC_ENCODE(EncodeDicomWebJson, OrthancPluginEncodeDicomWebJson2, encode_dicom_web_json)
 ORTHANC_ASYNC_ENCODE(EncodeDicomWebXml, OrthancPluginEncodeDicomWebXml2, encode_dicom_web_xml)
-ORTHANC_ASYNC_ENCODE(EncodeDicomWebJson2, OrthancPluginEncodeDicomWebJson2,
-                     encode_dicom_web_json2)
+ORTHANC_ASYNC_ENCODE(EncodeDicomWebJson2, OrthancPluginEncodeDicomWebJson2, encode_dicom_web_json2)
 ORTHANC_ASYNC_ENCODE(EncodeDicomWebXml2, OrthancPluginEncodeDicomWebXml2, encode_dicom_web_xml2)
 
 #undef ORTHANC_ASYNC_ENCODE

@@ -251,3 +251,21 @@ def test_restart(orthanc_server: OrthancFactory, tmp_path: Path) -> None:
     in_state(second, plain, "Running")
     assert second.http.get(f"/jobs/{lost}").status == 404
     assert seen(second)["asked"] in {"Count", "Plain"}
+
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "check_study_job.py"
+
+
+def test_example(orthanc_server: OrthancFactory, dicom_files: list[Path]) -> None:
+    """The example's job reads every instance of a study."""
+    server = orthanc_server(EXAMPLE)
+    study = ""
+    for file in dicom_files:
+        study = server.upload(file)["ParentStudy"]
+    job = ended(server, server.http.post(f"/studies/{study}/check").json()["ID"])
+    assert job["State"] == "Success", job
+    assert job["Content"]["Checked"] == len(dicom_files)
+    assert job["Content"]["Result"] == {
+        "Bytes": sum(file.stat().st_size for file in dicom_files),
+        "Unreadable": [],
+    }
