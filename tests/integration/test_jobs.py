@@ -269,3 +269,14 @@ def test_example(orthanc_server: OrthancFactory, dicom_files: list[Path]) -> Non
         "Bytes": sum(file.stat().st_size for file in dicom_files),
         "Unreadable": [],
     }
+
+
+def test_reset(orthanc_server: OrthancFactory) -> None:
+    """At /tools/reset a job goes on in the same process, with the scripts imported afresh."""
+    server = orthanc_server(SCRIPT, errors=ERRORS, config={"ConcurrentJobs": 8})
+    job = submit(server, until=100_000)
+    beyond(server, job, 20)
+    server.http.post("/tools/reset")
+    server.wait_log("Orthanc has started", count=2)
+    value = server.wait_json(f"/jobs/{job}", lambda value: value["Content"].get("Number", 0) > 20)
+    assert value["Content"]["Started"] >= 20
