@@ -118,9 +118,9 @@ def test_pause_and_resume(server: Orthanc) -> None:
 
     def stands(value: dict[str, Any]) -> bool:
         nonlocal previous
-        stood, previous = value["number"] == previous, value["number"]
+        stood, previous = bool(value["number"] == previous), value["number"]
         # Its steps of 10 ms are over by the time that another request has gone round.
-        return stood and server.http.get("/seen").json()["number"] == previous
+        return stood and bool(seen(server)["number"] == previous)
 
     server.wait_json("/seen", stands)
     server.http.post(f"/jobs/{job}/resume")

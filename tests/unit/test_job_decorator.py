@@ -50,13 +50,14 @@ def test_refuses_functions(registered: list[Any]) -> None:
     async def positional(job: jobs.Job, number: int, /) -> None: ...
     async def priority(job: jobs.Job, priority: int) -> None: ...
 
-    for function, text in [
+    wrong: list[tuple[Any, str]] = [
         (plain, "must be an `async def`"),
         (nothing, "must take the job as its first argument"),
         (only_keyword, "must take the job as its first argument"),
         (positional, "gets its arguments by keyword"),
         (priority, "`priority` is jobs.submit's own"),
-    ]:
+    ]
+    for function, text in wrong:
         with pytest.raises(TypeError, match=text):
             jobs.job("One")(function)
     for type_ in ("", 3, work):
@@ -79,10 +80,11 @@ def test_refuses_a_second_function(registered: list[Any]) -> None:
 def test_refuses_arguments() -> None:
     """What the function does not take, or JSON cannot hold, is refused before Orthanc has it."""
     jobs.job("One")(work)
-    for arguments, text in [
+    wrong: list[tuple[dict[str, Any], str]] = [
         ({"other": 1}, "unexpected keyword argument 'other'"),
         ({"number": object()}, "not JSON serializable"),
-    ]:
+    ]
+    for arguments, text in wrong:
         with pytest.raises(TypeError, match=text):
             asyncio.run(jobs.submit(work, **arguments))
     with pytest.raises(
