@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from orthanc_async import audit, dicom, events, http_access, images, incoming, lifecycle, metrics, resources, rest, storage, webdav
+    from orthanc_async import audit, dicom, events, http_access, images, incoming, jobs, lifecycle, metrics, resources, rest, storage, webdav
     from orthanc_async.audit import AuditLog, on_audit_log
     from orthanc_async.events import Change, on_change, on_completed_series, on_deleted, on_deleted_instance, on_deleted_patient, on_deleted_series, on_deleted_study, on_new_instance, on_new_patient, on_new_series, on_new_study, on_stable_patient, on_stable_series, on_stable_study, on_stored_instance
     from orthanc_async.http_access import Authentication, FilteredRequest, Forbidden, Granted, HttpRequest, Redirect, Unauthorized, http_authentication, http_filter
@@ -52,6 +52,7 @@ __all__ = [
     "images",
     "incoming",
     "instance_filter",
+    "jobs",
     "lifecycle",
     "metrics",
     "on_audit_log",
@@ -81,7 +82,7 @@ __all__ = [
     "webdav",
 ]
 
-_MODULES = frozenset({"audit", "dicom", "events", "http_access", "images", "incoming", "lifecycle", "metrics", "resources", "rest", "storage", "webdav"})
+_MODULES = frozenset({"audit", "dicom", "events", "http_access", "images", "incoming", "jobs", "lifecycle", "metrics", "resources", "rest", "storage", "webdav"})
 _NAMES = {
     "audit": ("AuditLog", "on_audit_log", ),
     "events": ("Change", "on_change", "on_completed_series", "on_deleted", "on_deleted_instance", "on_deleted_patient", "on_deleted_series", "on_deleted_study", "on_new_instance", "on_new_patient", "on_new_series", "on_new_study", "on_stable_patient", "on_stable_series", "on_stable_study", "on_stored_instance", ),

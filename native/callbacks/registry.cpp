@@ -15,6 +15,20 @@ std::shared_ptr<Registry>& slot() {
 
 } // namespace
 
+std::shared_ptr<const Handler> keep_handler(Handler handler) {
+    class Burial final : public runtime::Message {
+    public:
+        explicit Burial(const Handler* handler) : handler_(handler) {}
+        void deliver() override {}
+
+    private:
+        std::unique_ptr<const Handler> handler_;
+    };
+    return {new Handler(std::move(handler)), [](const Handler* kept) {
+                runtime::Runtime::get().mailbox.post(std::make_unique<Burial>(kept));
+            }};
+}
+
 std::shared_ptr<Registry> Registry::create(const py::module_& dispatch, bool limits_handlers) {
     // A call of Orthanc's may hold the last reference on a thread without the GIL: the mailbox
     // carries it to where it may be destroyed.

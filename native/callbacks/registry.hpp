@@ -29,6 +29,10 @@ struct Handler {
     std::chrono::duration<double> timeout{30}; // how long an Orthanc thread waits for it
 };
 
+// A handler that is not the registry's: of one job, of one HTTP request. GIL: held. The last
+// reference may be dropped anywhere.
+std::shared_ptr<const Handler> keep_handler(Handler handler);
+
 struct FamilyHandlers {
     std::vector<std::unique_ptr<Handler>> handlers;
     std::atomic<std::size_t> count{0}; // read by Orthanc's threads without the GIL

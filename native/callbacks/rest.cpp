@@ -40,43 +40,40 @@ private:
 };
 
 OrthancPluginErrorCode refuse(OrthancPluginContext* context, OrthancPluginRestOutput* output,
-                              const char* uri, const OrthancPluginHttpRequest* request,
+                              const char* uri, OrthancPluginHttpMethod method,
                               const char* message) {
-    const std::string body = error_body(503, "Service Unavailable", message, request->method, uri);
+    const std::string body = error_body(503, "Service Unavailable", message, method, uri);
     OrthancPluginSetHttpHeader(context, output, "Retry-After", "5");
     sdk::send_status(503, body, "application/json")->run(context, output);
     return OrthancPluginErrorCode_Success;
 }
 
+// Lets a request in and starts its handler; null: it is to be refused, with this message.
 // Thread: one of Orthanc's HTTP threads, or any that calls …AfterPlugins. GIL: not held.
-OrthancPluginErrorCode handle(std::size_t route, OrthancPluginRestOutput* output, const char* uri,
-                              const OrthancPluginHttpRequest* request) {
-    const sdk::InsideCallback inside;
+std::shared_ptr<RestCall> admit(std::size_t route, const char* uri,
+                                const OrthancPluginHttpRequest* request,
+                                std::shared_ptr<ChunkedBody> chunks, const char*& refusal) {
     auto& runtime = runtime::Runtime::get();
-    const sdk::WorkerScope scope;
-    OrthancPluginContext* const context = scope.context();
-    if (context == nullptr) {
-        return OrthancPluginErrorCode_Plugin;
-    }
-
     const auto gate = runtime.gate.pass(startup_patience);
+    refusal =
+        gate == runtime::Gate::State::Starting ? "Orthanc is starting" : "Orthanc is stopping";
     if (gate != runtime::Gate::State::Open) {
-        return refuse(context, output, uri, request,
-                      gate == runtime::Gate::State::Starting ? "Orthanc is starting"
-                                                             : "Orthanc is stopping");
+        return nullptr;
     }
     auto registry = Registry::current();
     if (!registry || route >= registry->rest_count) {
-        return refuse(context, output, uri, request, "Orthanc is stopping");
+        return nullptr;
     }
-    const auto call = std::make_shared<RestCall>(std::move(registry), route, uri, request);
+    auto call =
+        std::make_shared<RestCall>(std::move(registry), route, uri, request, std::move(chunks));
     if (!call->arrive()) {
-        return refuse(context, output, uri, request, "A route is being registered");
+        refusal = "A route is being registered";
+        return nullptr;
     }
     // Who closes the gate abandons the live calls afterwards: one that arrives later must see it.
     if (runtime.gate.state() != runtime::Gate::State::Open) {
         call->leave();
-        return refuse(context, output, uri, request, "Orthanc is stopping");
+        return nullptr;
     }
     std::unique_ptr<runtime::Message> message = std::make_unique<RestMessage>(call);
     bool accepted = false;
@@ -87,9 +84,104 @@ OrthancPluginErrorCode handle(std::size_t route, OrthancPluginRestOutput* output
     }
     if (!accepted) {
         call->leave();
-        return refuse(context, output, uri, request, "Orthanc is stopping");
+        return nullptr;
     }
-    return call->serve(context, output);
+    return call;
+}
+
+OrthancPluginErrorCode handle(std::size_t route, OrthancPluginRestOutput* output, const char* uri,
+                              const OrthancPluginHttpRequest* request) {
+    const sdk::InsideCallback inside;
+    const sdk::WorkerScope scope;
+    if (scope.context() == nullptr) {
+        return OrthancPluginErrorCode_Plugin;
+    }
+    const char* refusal = nullptr;
+    const auto call = admit(route, uri, request, nullptr, refusal);
+    return call ? call->serve(scope.context(), output)
+                : refuse(scope.context(), output, uri, request->method, refusal);
+}
+
+// A POST or PUT whose body arrives in chunks: Orthanc's thread comes back for each of them, and at
+// last for the answer. Owner: Orthanc, from create_reader() to finalize_reader().
+struct ChunkedRequest {
+    std::string uri;
+    OrthancPluginHttpMethod method{};
+    std::shared_ptr<ChunkedBody> body = std::make_shared<ChunkedBody>();
+    std::shared_ptr<RestCall> call; // null once it has been served, and when refused
+    const char* refusal = nullptr;
+};
+
+ChunkedRequest& request_of(OrthancPluginServerChunkedRequestReader* reader) {
+    return *reinterpret_cast<ChunkedRequest*>(reader);
+}
+
+// Nothing may leave a C function.
+template <class Body> OrthancPluginErrorCode guarded(const Body& body) noexcept {
+    try {
+        const sdk::InsideCallback inside;
+        return body();
+    } catch (const std::exception& error) {
+        sdk::Server::get().log_error(error.what());
+        return OrthancPluginErrorCode_Plugin;
+    }
+}
+
+template <std::size_t Route>
+OrthancPluginErrorCode create_reader(OrthancPluginServerChunkedRequestReader** reader,
+                                     const char* uri,
+                                     const OrthancPluginHttpRequest* request) noexcept {
+    return guarded([&] {
+        auto chunked = std::make_unique<ChunkedRequest>();
+        chunked->uri = uri;
+        chunked->method = request->method;
+        chunked->call = admit(Route, uri, request, chunked->body, chunked->refusal);
+        if (chunked->call) {
+            chunked->call->wait_until_read();
+        }
+        *reader = reinterpret_cast<OrthancPluginServerChunkedRequestReader*>(chunked.release());
+        return OrthancPluginErrorCode_Success;
+    });
+}
+
+OrthancPluginErrorCode add_chunk(OrthancPluginServerChunkedRequestReader* reader, const void* data,
+                                 std::uint32_t size) noexcept {
+    return guarded([&] {
+        const ChunkedRequest& request = request_of(reader);
+        if (request.call) {
+            request.body->add(data, size);
+            request.call->note_progress();
+        }
+        return OrthancPluginErrorCode_Success;
+    });
+}
+
+OrthancPluginErrorCode execute(OrthancPluginServerChunkedRequestReader* reader,
+                               OrthancPluginRestOutput* output) noexcept {
+    return guarded([&] {
+        ChunkedRequest& request = request_of(reader);
+        request.body->end(true);
+        const auto call = std::move(request.call);
+        const sdk::WorkerScope scope;
+        if (scope.context() == nullptr) {
+            request.call = call;
+            return OrthancPluginErrorCode_Plugin;
+        }
+        return call ? call->serve(scope.context(), output)
+                    : refuse(scope.context(), output, request.uri.c_str(), request.method,
+                             request.refusal);
+    });
+}
+
+void finalize_reader(OrthancPluginServerChunkedRequestReader* reader) noexcept {
+    guarded([&] {
+        const std::unique_ptr<ChunkedRequest> request(&request_of(reader));
+        if (request->call) { // the client has gone
+            request->body->end(false);
+            request->call->discard();
+        }
+        return OrthancPluginErrorCode_Success;
+    });
 }
 
 template <std::size_t Route>
@@ -110,6 +202,28 @@ constexpr auto make_entries(std::index_sequence<Routes...> /*unused*/) {
 
 constexpr auto entries = make_entries(std::make_index_sequence<most_routes>());
 
+template <std::size_t... Routes>
+constexpr auto make_readers(std::index_sequence<Routes...> /*unused*/) {
+    return std::array<OrthancPluginServerChunkedRequestReaderFactory, sizeof...(Routes)>{
+        create_reader<Routes>...};
+}
+
+constexpr auto readers = make_readers(std::make_index_sequence<most_routes>());
+
+constexpr int chunked_form = 1; // Handler::form of a route whose bodies come in chunks
+
+// Thread: any. GIL: not held.
+void enter_route(OrthancPluginContext* context, const std::string& pattern, std::size_t route,
+                 int form) {
+    if (form == chunked_form) {
+        OrthancPluginRegisterChunkedRestCallback(context, pattern.c_str(), entries[route],
+                                                 readers[route], entries[route], readers[route],
+                                                 add_chunk, execute, finalize_reader);
+    } else {
+        OrthancPluginRegisterRestCallbackNoLock(context, pattern.c_str(), entries[route]);
+    }
+}
+
 // Of a RestOutput, or of the coroutine of a handler's task.
 std::shared_ptr<RestCall> call_of(py::handle output) {
     if (auto call = served_call(output)) {
@@ -129,9 +243,9 @@ std::string names_in_flight() {
 // Empty, or why Orthanc does not take the route: what its regular expressions throw comes through
 // its C interface.
 std::string register_now(OrthancPluginContext* context, const std::string& pattern,
-                         std::size_t route) {
+                         std::size_t route, int form) {
     try {
-        OrthancPluginRegisterRestCallbackNoLock(context, pattern.c_str(), entries[route]);
+        enter_route(context, pattern, route, form);
         return "";
     } catch (const std::exception& error) {
         return "orthanc.RegisterRestCallback('" + pattern +
@@ -145,7 +259,7 @@ std::string register_now(OrthancPluginContext* context, const std::string& patte
 // hold that lock while its handler calls further routes, which queue behind the registration: for
 // this moment it is refused.
 std::string register_late(OrthancPluginContext* context, const std::string& pattern,
-                          std::size_t route, std::chrono::seconds patience) {
+                          std::size_t route, int form, std::chrono::seconds patience) {
     // Requests that wait for on_startup hold the lock too.
     const runtime::Gate::Hurry hurry(runtime::Runtime::get().gate);
     const RestCall::Quiet quiet(std::chrono::steady_clock::now() + patience);
@@ -155,7 +269,7 @@ std::string register_late(OrthancPluginContext* context, const std::string& patt
                std::to_string(patience.count()) + " s these still run: " + names_in_flight() +
                ". Register routes while the script is imported, or below a mounted prefix";
     }
-    return register_now(context, pattern, route);
+    return register_now(context, pattern, route, form);
 }
 
 // The REST handler that the caller is inside of, on its own thread or by way of its context.
@@ -184,7 +298,8 @@ void require_outside_handler(const std::string& pattern) {
     }
 }
 
-std::size_t add_route(Registry& registry, const std::string& pattern, py::object callable) {
+std::size_t add_route(Registry& registry, const std::string& pattern, py::object callable,
+                      int form) {
     const std::size_t route = registry.rest.size();
     if (route >= most_routes) {
         throw std::runtime_error("more than " + std::to_string(most_routes) +
@@ -192,6 +307,7 @@ std::size_t add_route(Registry& registry, const std::string& pattern, py::object
     }
     registry.rest.push_back(
         std::make_unique<Handler>(registry.make_handler(std::move(callable), "route " + pattern)));
+    registry.rest.back()->form = form;
     registry.rest_count = registry.rest.size();
     return route;
 }
@@ -205,7 +321,7 @@ std::shared_ptr<Registry> require_registry() {
     return registry;
 }
 
-void register_rest_callback(const std::string& pattern, py::object callable) {
+template <int Form> void register_rest_callback(const std::string& pattern, py::object callable) {
     const auto registry = require_registry();
     if (!registry->loading) {
         require_outside_handler(pattern);
@@ -217,7 +333,7 @@ void register_rest_callback(const std::string& pattern, py::object callable) {
                 names_in_flight());
         }
     }
-    const std::size_t route = add_route(*registry, pattern, std::move(callable));
+    const std::size_t route = add_route(*registry, pattern, std::move(callable), Form);
     const sdk::CallScope scope("RegisterRestCallback", "register_rest_callback", sdk::Kind::Pure);
     // Handlers that run on the loop would wait for this thread.
     const auto patience = runtime::Runtime::get().on_running_loop() ? 0s : register_patience;
@@ -225,9 +341,9 @@ void register_rest_callback(const std::string& pattern, py::object callable) {
     {
         const runtime::WithoutGil without;
         if (registry->loading) {
-            failure = register_now(scope.context(), pattern, route);
+            failure = register_now(scope.context(), pattern, route, Form);
         } else {
-            failure = register_late(scope.context(), pattern, route, patience);
+            failure = register_late(scope.context(), pattern, route, Form, patience);
         }
     }
     if (!failure.empty()) {
@@ -237,16 +353,16 @@ void register_rest_callback(const std::string& pattern, py::object callable) {
 
 class LateRegistration final : public runtime::Operation {
 public:
-    LateRegistration(std::string pattern, std::size_t route)
-        : pattern_(std::move(pattern)), route_(route) {}
+    LateRegistration(std::string pattern, std::size_t route, int form)
+        : pattern_(std::move(pattern)), route_(route), form_(form) {}
 
     PyObject* future() const { return awaiter_.future(); }
 
     void run() noexcept override {
         const sdk::WorkerScope scope;
-        failure_ = scope.context() == nullptr
-                       ? "Orthanc has stopped"
-                       : register_late(scope.context(), pattern_, route_, register_patience);
+        failure_ = scope.context() == nullptr ? "Orthanc has stopped"
+                                              : register_late(scope.context(), pattern_, route_,
+                                                              form_, register_patience);
     }
     void reject(const std::string& reason) noexcept override { failure_ = reason; }
     bool elsewhere() const override { return awaiter_.elsewhere(); }
@@ -263,14 +379,16 @@ private:
     sdk::Awaiter awaiter_;
     std::string pattern_;
     std::size_t route_;
+    int form_;
     std::string failure_;
 };
 
+template <int Form>
 py::object register_rest_callback_later(const std::string& pattern, py::object callable) {
     const auto registry = require_registry();
     require_outside_handler(pattern);
-    const std::size_t route = add_route(*registry, pattern, std::move(callable));
-    auto operation = std::make_unique<LateRegistration>(pattern, route);
+    const std::size_t route = add_route(*registry, pattern, std::move(callable), Form);
+    auto operation = std::make_unique<LateRegistration>(pattern, route, Form);
     const auto future = py::reinterpret_borrow<py::object>(operation->future());
     sdk::submit("register_rest_callback", std::move(operation));
     return future;
@@ -279,10 +397,15 @@ py::object register_rest_callback_later(const std::string& pattern, py::object c
 } // namespace
 
 void add_rest(py::module_& module) {
-    module.def("RegisterRestCallback", &register_rest_callback, py::arg(), py::arg(),
+    module.def("RegisterRestCallback", &register_rest_callback<0>, py::arg(), py::arg(),
                py::pos_only());
-    module.def("register_rest_callback", &register_rest_callback_later, py::arg(), py::arg(),
+    module.def("register_rest_callback", &register_rest_callback_later<0>, py::arg(), py::arg(),
                py::pos_only());
+    add_chunked_body(module);
+    module.def("RegisterChunkedRestCallback", &register_rest_callback<chunked_form>, py::arg(),
+               py::arg(), py::pos_only());
+    module.def("register_chunked_rest_callback", &register_rest_callback_later<chunked_form>,
+               py::arg(), py::arg(), py::pos_only());
 
     // A call as the Python half sees it: to name it, to cancel it, to let its thread go.
     py::class_<RestCall, std::shared_ptr<RestCall>>(module, "_RestCall")

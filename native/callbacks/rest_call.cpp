@@ -136,9 +136,9 @@ private:
 };
 
 RestCall::RestCall(std::shared_ptr<Registry> registry, std::size_t route, const char* uri,
-                   const OrthancPluginHttpRequest* request)
+                   const OrthancPluginHttpRequest* request, std::shared_ptr<ChunkedBody> chunks)
     : registry_(std::move(registry)), handler_(*registry_->rest[route]), method_(request->method),
-      uri_(uri), request_(request) {}
+      uri_(uri), request_(request), chunks_(std::move(chunks)) {}
 
 RestCall::~RestCall() = default;
 
@@ -164,6 +164,17 @@ OrthancPluginErrorCode RestCall::serve(OrthancPluginContext* context,
         }
     }
     operations.clear();
+    if (!end_operations()) {
+        const std::string body =
+            error_body(503, "Service Unavailable", "Orthanc is stopping", method_, uri_);
+        sdk::send_status(503, body, "application/json")->run(context, output);
+    }
+    // What was sent of it looks whole otherwise: Orthanc ends a multipart answer properly.
+    return in_parts_ && broken_ ? OrthancPluginErrorCode_Plugin : OrthancPluginErrorCode_Success;
+}
+
+bool RestCall::end_operations() {
+    std::vector<std::unique_ptr<sdk::OutputOperation>> operations;
     bool answered = false;
     {
         const std::lock_guard<std::mutex> lock(mutex_);
@@ -176,17 +187,23 @@ OrthancPluginErrorCode RestCall::serve(OrthancPluginContext* context,
     for (auto& operation : operations) {
         operation->drop();
         if (operation->returns()) {
-            mailbox.post(std::move(operation));
+            runtime::Runtime::get().mailbox.post(std::move(operation));
         }
     }
     leave();
-    if (!answered) {
-        const std::string body =
-            error_body(503, "Service Unavailable", "Orthanc is stopping", method_, uri_);
-        sdk::send_status(503, body, "application/json")->run(context, output);
-    }
-    // What was sent of it looks whole otherwise: Orthanc ends a multipart answer properly.
-    return in_parts_ && broken_ ? OrthancPluginErrorCode_Plugin : OrthancPluginErrorCode_Success;
+    return answered;
+}
+
+void RestCall::wait_until_read() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    read_.wait(lock, [&] { return is_read_ || finished_ || (abandoned_ && !reading_); });
+    request_ = nullptr;
+}
+
+void RestCall::discard() {
+    abandon();
+    wait_until_read();
+    end_operations();
 }
 
 // A handler of a few microseconds has answered before a sleep and a wake are over.
@@ -210,7 +227,11 @@ void RestCall::request_is_read() {
     {
         const std::lock_guard<std::mutex> lock(mutex_);
         reading_ = false;
+        is_read_ = true;
         abandoned = abandoned_;
+        if (chunks_) {
+            read_.notify_all();
+        }
     }
     if (abandoned) {
         signal_.post();
@@ -295,7 +316,9 @@ void RestCall::start() {
     try {
         output = sdk::make_rest_output(shared_from_this());
         py::dict fields = request_fields();
-        if (has_body()) {
+        if (chunks_) {
+            set_item(fields, field_names().body, make_chunked_body(chunks_));
+        } else if (has_body()) {
             if (handler_.is_async && request_->bodySize >= large_body) {
                 std::unique_ptr<sdk::OutputOperation> copy =
                     std::make_unique<BodyCopy>(shared_from_this(), output, fields);
@@ -399,6 +422,12 @@ void RestCall::finish() {
         const std::lock_guard<std::mutex> lock(mutex_);
         finished_ = true;
         task = std::exchange(task_, nullptr);
+        if (chunks_) {
+            read_.notify_all();
+        }
+    }
+    if (chunks_) {
+        chunks_->stop_reading();
     }
     wake();
     Py_XDECREF(task);
@@ -413,6 +442,10 @@ void RestCall::abandon() {
     {
         const std::lock_guard<std::mutex> lock(mutex_);
         abandoned_ = true;
+        read_.notify_all();
+    }
+    if (chunks_) {
+        chunks_->stop_reading();
     }
     signal_.post();
 }

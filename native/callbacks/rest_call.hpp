@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -14,6 +15,7 @@
 
 #include "../runtime/signal.hpp"
 #include "../sdk/rest_output.hpp"
+#include "chunked_body.hpp"
 #include "registry.hpp"
 
 namespace orthanc_async::callbacks {
@@ -26,8 +28,10 @@ std::string error_body(int status, const char* reason, const std::string& messag
 
 class RestCall final : public sdk::OutputTarget, public std::enable_shared_from_this<RestCall> {
 public:
+    // `chunks`: the body, where it does not come with the request.
     RestCall(std::shared_ptr<Registry> registry, std::size_t route, const char* uri,
-             const OrthancPluginHttpRequest* request);
+             const OrthancPluginHttpRequest* request,
+             std::shared_ptr<ChunkedBody> chunks = nullptr);
     ~RestCall() override;
     RestCall(const RestCall&) = delete;
     RestCall& operator=(const RestCall&) = delete;
@@ -40,6 +44,12 @@ public:
     // Thread: Orthanc's. GIL: not held. Carries out what the handler asks for, until it has ended
     // or has been abandoned.
     OrthancPluginErrorCode serve(OrthancPluginContext* context, OrthancPluginRestOutput* output);
+
+    // Waits until the request may go, which is before the handler has ended. Thread: Orthanc's.
+    // GIL: not held.
+    void wait_until_read();
+    // Instead of serve(), when there is nobody to answer. Thread: Orthanc's. GIL: not held.
+    void discard();
 
     // Runs the handler. Thread: owner (async) or one of the handlers' pool (def). GIL: held.
     void start();
@@ -69,7 +79,8 @@ public:
     bool ended() const;
     bool is_async() const { return handler_.is_async; }
     std::size_t progress() const { return progress_; }
-    double seconds() const; // since the call came
+    void note_progress() { ++progress_; } // a chunk of the body has come
+    double seconds() const;               // since the call came
     const std::string& uri() const { return uri_; }
     OrthancPluginHttpMethod method() const { return method_; }
     pybind11::object task() const; // None before it exists. GIL: held
@@ -101,6 +112,7 @@ private:
     class BodyCopy;
 
     void wake();
+    bool end_operations(); // whether the client has had its answer
     void wait_for_work();
     bool begin();           // false when abandoned before the request could be read
     void request_is_read(); // the waiting thread may leave from here on
@@ -115,6 +127,7 @@ private:
     const OrthancPluginHttpMethod method_;
     const std::string uri_;
     const OrthancPluginHttpRequest* request_; // valid while the waiting thread waits
+    const std::shared_ptr<ChunkedBody> chunks_;
     const std::chrono::steady_clock::time_point since_ = std::chrono::steady_clock::now();
     std::list<RestCall*>::iterator position_; // among the live calls
     bool alone_ = false;                      // no other was live when it came
@@ -127,6 +140,8 @@ private:
     runtime::Signal signal_;   // to the waiting thread: look again
     mutable std::mutex mutex_; // a leaf
     std::vector<std::unique_ptr<sdk::OutputOperation>> operations_;
+    std::condition_variable read_; // for wait_until_read()
+    bool is_read_ = false;
     bool reading_ = false;
     bool finished_ = false;
     bool abandoned_ = false;

@@ -4,9 +4,11 @@
 #include <pybind11/stl.h>
 
 #include "../callbacks/changes.hpp"
+#include "../callbacks/chunked_client.hpp"
 #include "../callbacks/filters.hpp"
 #include "../callbacks/find.hpp"
 #include "../callbacks/images.hpp"
+#include "../callbacks/jobs.hpp"
 #include "../callbacks/metrics.hpp"
 #include "../callbacks/move.hpp"
 #include "../callbacks/question.hpp"
@@ -21,6 +23,7 @@
 #include "../runtime/selector.hpp"
 #include "../runtime/task.hpp"
 #include "../sdk/dicom_instance.hpp"
+#include "../sdk/dicom_web.hpp"
 #include "../sdk/generated.hpp"
 #include "../sdk/memory_buffer.hpp"
 #include "../sdk/rest_output.hpp"
@@ -105,6 +108,7 @@ void fill(py::module_& module) {
     sdk::add_rest_output(module);
     sdk::add_dicom_instance(module);
     sdk::add_memory_buffer(module);
+    sdk::add_dicom_web(module);
     runtime::add_selector(module);
     callbacks::add_rest(module);
     callbacks::add_changes(module);
@@ -122,6 +126,8 @@ void fill(py::module_& module) {
     callbacks::add_find(module);
     callbacks::add_move(module);
     callbacks::add_storage_commitment(module);
+    callbacks::add_jobs(module);
+    callbacks::add_chunked_client(module);
 
     module.def("_settings", &settings);
     module.def("_attach_loop", &attach_loop);

@@ -83,6 +83,11 @@ public:
         return bytes;
     }
 
+    // The same for what is UTF-8.
+    py::object take_text() const {
+        return to_str(static_cast<const char*>(buffer_.data), buffer_.size);
+    }
+
 private:
     void clear() {
         if (buffer_.data != nullptr && free_ != nullptr) {
@@ -165,6 +170,7 @@ public:
         value_ = value;
         return OrthancPluginErrorCode_Success;
     }
+    T* out() { return &value_; }
     py::object take() const { return to_enum(enumeration_, static_cast<std::int64_t>(value_)); }
 
 private:

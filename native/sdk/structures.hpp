@@ -10,6 +10,7 @@
 #include <string>
 
 #include "arguments.hpp"
+#include "dicom_web.hpp"
 #include "invoke.hpp"
 #include "results.hpp"
 #include "sdk_handles.hpp"

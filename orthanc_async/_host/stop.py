@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import orthanc
 from orthanc_async import _lifespan
-from orthanc_async._host import dispatch, limits, questions
+from orthanc_async._host import dispatch, jobs, limits, questions
 from orthanc_async._host._native import native
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ async def _end_calls(end: float) -> None:
         if call.is_async and call.task is not None:
             limits.reasons[call] = (503, "Orthanc is stopping")
             call.task.cancel()
-    tasks = _tasks() | questions.tasks()
-    for task in questions.tasks():
+    tasks = _tasks() | questions.tasks() | jobs.tasks()
+    for task in questions.tasks() | jobs.tasks():
         task.cancel()
     if tasks:
         await asyncio.wait(tasks, timeout=_TO_CANCEL)

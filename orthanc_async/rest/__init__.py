@@ -57,6 +57,7 @@ def route(
     *,
     methods: Iterable[str],
     pattern: str | None = None,
+    chunked: bool = False,
 ) -> Callable[[_Handler], _Handler]:
     r"""Declare a handler for several methods of a path.
 
@@ -68,6 +69,8 @@ def route(
             `regex` returned.
         methods: Some of GET, POST, PUT, DELETE: the ones that Orthanc hands to plugins.
         pattern: A regular expression instead of `path`.
+        chunked: Whether the handler begins before the body has arrived, and reads it from
+            `request.chunks`; registers by `OrthancPluginRegisterChunkedRestCallback`.
 
     Returns:
         A decorator that returns the handler unchanged.
@@ -89,7 +92,7 @@ def route(
         compiled = _template.template(path)
 
     def decorate(handler: _Handler) -> _Handler:
-        return _routes.declare(compiled, wanted, handler)
+        return _routes.declare(compiled, wanted, handler, chunked=chunked)
 
     return decorate
 
@@ -102,17 +105,17 @@ def get(
 
 
 def post(
-    path: str | Pattern | None = None, *, pattern: str | None = None
+    path: str | Pattern | None = None, *, pattern: str | None = None, chunked: bool = False
 ) -> Callable[[_Handler], _Handler]:
     """Declare the handler of POST requests to a path. See `route`."""
-    return route(path, methods=("POST",), pattern=pattern)
+    return route(path, methods=("POST",), pattern=pattern, chunked=chunked)
 
 
 def put(
-    path: str | Pattern | None = None, *, pattern: str | None = None
+    path: str | Pattern | None = None, *, pattern: str | None = None, chunked: bool = False
 ) -> Callable[[_Handler], _Handler]:
     """Declare the handler of PUT requests to a path. See `route`."""
-    return route(path, methods=("PUT",), pattern=pattern)
+    return route(path, methods=("PUT",), pattern=pattern, chunked=chunked)
 
 
 def delete(

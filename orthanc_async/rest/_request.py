@@ -11,6 +11,7 @@ from urllib.parse import unquote_plus
 from orthanc_async.rest._response import HTTPError
 
 if TYPE_CHECKING:
+    import orthanc
     from orthanc_async.rest._template import Pattern
 
 
@@ -152,8 +153,18 @@ class Request:
 
     @property
     def body(self) -> bytes:
-        """The body; empty for methods that have none."""
-        body: bytes = self._fields.get("body") or b""
+        """The body; empty for methods that have none.
+
+        Raises:
+            RuntimeError: The route was declared with `chunked=True`.
+        """
+        body = self._fields.get("body") or b""
+        if not isinstance(body, bytes):
+            message = (
+                "the body of this request comes in chunks: read it by `async for chunk in "
+                "request.chunks`, or declare the route without chunked=True"
+            )
+            raise RuntimeError(message)  # noqa: TRY004 - the type is the declaration's
         return body
 
     @property
@@ -161,6 +172,23 @@ class Request:
         """The payload of `Granted` that `@http_authentication` gave this request, or empty."""
         payload: bytes = self._fields.get("authenticationPayload", b"")
         return payload
+
+    @property
+    def chunks(self) -> orthanc.ChunkedBody:
+        """The body as it arrives, for a route declared with `chunked=True`; read it once.
+
+        By `async for`, in a `def` by `for`. It raises ConnectionError when the client goes before
+        the end.
+
+        Raises:
+            RuntimeError: The route is another one, or the method has no body.
+        """
+        body = self._fields.get("body")
+        if body is None or isinstance(body, bytes):
+            message = "this request's body does not come in chunks: declare its route chunked=True"
+            raise RuntimeError(message)
+        chunks: orthanc.ChunkedBody = body
+        return chunks
 
     @property
     def text(self) -> str:

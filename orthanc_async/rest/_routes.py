@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import orthanc
 from orthanc_async import _registry
-from orthanc_async.rest import _answer, _parts, _template
+from orthanc_async.rest import _answer, _chunks, _parts, _template
 from orthanc_async.rest._request import Request
 
 if TYPE_CHECKING:
@@ -51,10 +51,11 @@ class Entry:
 class Route:
     """One path and the handlers of its methods; below a mounted prefix, or known to Orthanc."""
 
-    __slots__ = ("dispatcher", "entries", "pattern")
+    __slots__ = ("chunked", "dispatcher", "entries", "pattern")
 
-    def __init__(self, pattern: Pattern) -> None:
+    def __init__(self, pattern: Pattern, *, chunked: bool = False) -> None:
         self.pattern = pattern
+        self.chunked = chunked
         self.entries: dict[str, Entry] = {}
         self.dispatcher: Any = None
 
@@ -105,7 +106,9 @@ def check_methods(methods: object) -> list[str]:
     return wanted
 
 
-def declare(pattern: Pattern, methods: Iterable[str], handler: Handler) -> Handler:
+def declare(
+    pattern: Pattern, methods: Iterable[str], handler: Handler, *, chunked: bool = False
+) -> Handler:
     """Add a handler of some methods, and tell Orthanc about its path unless it knows it.
 
     Raises:
@@ -123,8 +126,13 @@ def declare(pattern: Pattern, methods: Iterable[str], handler: Handler) -> Handl
                     f"and {known.name} at {known.place}: remove one or change its path"
                 )
                 raise ValueError(message)
+        if chunked and not route.chunked:
+            _refuse_chunked(pattern, handler, "declare it before the path's other handlers")
     else:
-        route = _new_route(pattern, next(iter(entries.values())), entries)
+        route = _new_route(pattern, next(iter(entries.values())), entries, chunked=chunked)
+    if route.chunked and not chunked:
+        for entry in entries.values():
+            _chunks.collect_first(entry)
     for method, entry in entries.items():
         route.add(method, entry)
     return handler
@@ -146,11 +154,23 @@ def mount(prefix: str) -> None:
     _mounts.append(mounted)
 
 
-def _new_route(pattern: Pattern, first: Entry, entries: dict[str, Entry]) -> Route:
+def _refuse_chunked(pattern: Pattern, handler: Callable[[Request], Any], mend: str) -> None:
+    message = (
+        f"{_registry.describe(handler)} at {_registry.place(handler)} takes {pattern.source} in "
+        f"chunks, which Orthanc has to know when it learns of the path: {mend}"
+    )
+    raise ValueError(message)
+
+
+def _new_route(
+    pattern: Pattern, first: Entry, entries: dict[str, Entry], *, chunked: bool
+) -> Route:
     _refuse_hidden(pattern, first)
-    route = Route(pattern)
+    route = Route(pattern, chunked=chunked)
     for mounted in _mounts:
         if pattern.is_below(mounted.prefix):
+            if chunked:
+                _refuse_chunked(pattern, first.call, f"choose a path outside {mounted.prefix}")
             route.dispatcher = _make_async_dispatcher(route)
             mounted.routes.append(route)
             _routes[pattern.native] = route
@@ -160,7 +180,8 @@ def _new_route(pattern: Pattern, first: Entry, entries: dict[str, Entry]) -> Rou
     # Before the registration: a request may arrive while it returns.
     route.entries.update(entries)
     _name_dispatcher(route.dispatcher, route)
-    orthanc.RegisterRestCallback(pattern.native, route.dispatcher)
+    register = orthanc.RegisterChunkedRestCallback if chunked else orthanc.RegisterRestCallback
+    register(pattern.native, route.dispatcher)
     _routes[pattern.native] = route
     return route
 

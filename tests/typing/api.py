@@ -24,6 +24,7 @@ from orthanc_async import (
     image_decoder,
     instance_filter,
     metrics,
+    jobs,
     on_change,
     on_deleted,
     on_new_instance,
@@ -81,6 +82,11 @@ async def parts(request: rest.Request) -> rest.Multipart:
 @rest.put(pattern="/c")
 async def streamed(request: rest.Request) -> AsyncIterator[bytes]:
     yield request.body
+
+
+@rest.post("/d", chunked=True)
+async def received(request: rest.Request) -> str:
+    return str(sum([len(chunk) async for chunk in request.chunks]))
 
 
 rest.mount("/my")
@@ -194,6 +200,27 @@ def more_values() -> None: ...
 @webdav.collection("/reports", timeout=5)
 class Reports:
     """A folder."""
+@jobs.job("Work")
+async def work(job: jobs.Job, *, number: int) -> dict[str, int]:
+    assert_type(job.progress, float)
+    assert_type(job.content, dict[str, Any])
+    job.progress = 1
+    await job.checkpoint({"number": number})
+    return {"number": number}
+
+
+async def in_the_sdk(dicom: orthanc.DicomInstance, native: orthanc.Job) -> None:
+    def decide(
+        node: orthanc.DicomWebNode, levels: object, group: int, element: int, vr: object
+    ) -> None:
+        node.SetBinaryNode(orthanc.DicomWebBinaryMode.BULK_DATA_URI, f"{group}/{element}")
+
+    assert_type(await jobs.submit(work, number=3, priority=1), str)
+    assert_type(await native.submit_job(1), str)
+    assert_type(await dicom.get_instance_dicom_web_json(decide), str)
+    assert_type(orthanc.EncodeDicomWebXml2(b"", None), str)
+    status, headers, body = await orthanc.chunked_http_client(orthanc.HttpMethod.GET, "url")
+    assert_type((status, headers, body), tuple[int, dict[str, str], bytes])
 
 
 def from_a_thread() -> None:

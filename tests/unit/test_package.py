@@ -24,7 +24,7 @@ def test_all() -> None:
         _ = orthanc_async.nothing  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("module", ["events", "images", "lifecycle", "resources", "rest"])
+@pytest.mark.parametrize("module", ["events", "images", "jobs", "lifecycle", "resources", "rest"])
 def test_all_of_modules(module: str) -> None:
     """Each public module says exactly what is public in it."""
     loaded = importlib.import_module(f"orthanc_async.{module}")

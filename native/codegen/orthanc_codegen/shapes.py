@@ -42,6 +42,17 @@ _NULLABLE = frozenset(
 # Where the header forgets to say that NULL is a proper answer.
 _MAY_BE_NULL = frozenset({"GetInstanceMetadata", "GetPeerUserProperty"})
 _BYTES = "Data"
+_RESERVED = "tuple[bytes, int] | tuple[None, None]"
+_BINARY_TAGS = (
+    "A `def` that Orthanc calls in place for each binary tag, with its node, the sequences around "
+    "it as [(group, element, index), …], its group, element and value representation. What it "
+    "raises is raised here. None: no binary tag is written."
+)
+# The Python types of callbacks, and how they are called.
+_CALLBACKS = {
+    f"{PREFIX}DicomWebBinaryCallback": ("_BinaryTags | None", _BINARY_TAGS),
+    f"{PREFIX}DicomWebBinaryCallback2": ("_BinaryTags | None", _BINARY_TAGS),
+}
 
 
 @dataclass
@@ -51,6 +62,7 @@ class _Builder:
     header: Header
     function: Function
     enumerations: frozenset[str]
+    by_hand: bool = False  # the C++ of the operation; only the arguments are read here
     class_name: str = ""
     self_type: str = ""
     arguments: list[Argument] = field(default_factory=list)
@@ -93,9 +105,11 @@ class _Builder:
         """Bind the parameters at the front and return how many they were."""
         first = rest[0]
         types = [item.type for item in rest[:3]]
-        if first.is_callback:
+        if first.is_callback and first.type in _CALLBACKS and self.by_hand:
+            self.arguments.append(Argument(first.name, "", *_CALLBACKS[first.type]))
+        elif first.is_callback:
             raise self.fail(f"callback '{first.name}'")
-        if first.type in _BUFFERS:
+        elif first.type in _BUFFERS:
             self.outputs.append(Output(first.name, _BUFFERS[first.type]))
             self.call.append(f"{first.name}_.out(context)")
         elif first.type == "uint8_t*":
@@ -104,6 +118,11 @@ class _Builder:
         elif first.type.endswith("*") and first.type[:-1] in _INTEGERS:
             cpp = f"NumberResult<{_INTEGERS[first.type[:-1]]}>"
             self.outputs.append(Output(first.name, cpp))
+            self.call.append(f"{first.name}_.out()")
+        elif (name := first.type.removeprefix(PREFIX).removesuffix("*")) in self.enumerations and (
+            first.type.endswith("*")
+        ):
+            self.outputs.append(Output(first.name, f"EnumResult<{PREFIX}{name}>", f'"{name}"'))
             self.call.append(f"{first.name}_.out()")
         elif _COUNT.search(first.name) and types[1:] == ["const char*const*"] * 2:
             return self.take_headers(first)
@@ -227,6 +246,16 @@ class _Builder:
         if types == ("FlagResult", "MemoryBufferResult"):
             flag, target = names
             return "bytes | None", f"{flag}_.get() ? {target}_.take() : py::object(py::none())"
+        if types[:2] == ("FlagResult", "MemoryBufferResult"):
+            flag, *found = (f"{name}_" for name in names)
+            pair = f"py::object(py::make_tuple({', '.join(f'{name}.take()' for name in found)}))"
+            # None for each, as in the official plugin.
+            nothing = f"py::object(py::make_tuple({', '.join(['py::none()'] * len(found))}))"
+            return _RESERVED, f"{flag}.get() ? {pair} : {nothing}"
+        if self.function.name in tables.TUPLES:
+            members, takes = tables.TUPLES[self.function.name]
+            results = (f"{name}_.{take}()" for name, take in zip(names, takes, strict=True))
+            return f"tuple[{', '.join(members)}]", f"py::make_tuple({', '.join(results)})"
         raise self.fail(f"results {', '.join(names)}")
 
 
@@ -236,8 +265,9 @@ def _by_hand(operation: Operation) -> Operation:
         "GetImageBuffer": "bytes",
         "GetInstanceData": "bytes",
         "LookupDictionary": "dict[str, int]",
-    }[operation.name]
-    return replace(operation, python_result=python, hand_written=True)
+    }
+    result = python.get(operation.name, "str")
+    return replace(operation, python_result=result, hand_written=True)
 
 
 def _create_image_from_buffer(header: Header) -> list[Operation]:
@@ -304,13 +334,15 @@ def _operation(header: Header, function: Function, enumerations: frozenset[str])
     if by_hand:
         # Its pointers mean what the header's types do not tell: only the inputs are read.
         outputs = {f"{PREFIX}DictionaryEntry*"}
+        if any(item.is_callback for item in function.parameters):
+            outputs.add("void*")  # what the callback is handed
         inputs = tuple(
             replace(item, type="const void*") if item.type == "void*" else item
             for item in function.parameters
             if item.type not in outputs
         )
         function = replace(function, parameters=inputs, returns="void")
-    builder = _Builder(header, function, enumerations)
+    builder = _Builder(header, function, enumerations, by_hand)
     builder.parameters()
     operation = builder.finish()
     return _by_hand(operation) if by_hand else operation

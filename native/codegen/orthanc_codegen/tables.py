@@ -10,25 +10,13 @@ HAND_WRITTEN = {
     "SendHttpStatus": "takes two or three arguments, as the official plugin's versions did",
 }
 
-_CALLBACK = "callback, not yet bound"
 _AUTOMATIC = "called when the Python object goes away"
-_OUTPUTS = "several results, not yet bound"
 
 EXCLUDED = {
     "RegisterRestCallbackNoLock": "RegisterRestCallback takes no lock either",
     "RegisterIncomingHttpRequestFilter": "its second form has the query too",
-    "RegisterJobsUnserializer": _CALLBACK,
-    "RegisterChunkedRestCallback": _CALLBACK,
     "RegisterDatabaseBackendV4": "database back-ends are written in C++",
-    "CreateJob": _CALLBACK,
-    "CreateJob2": _CALLBACK,
-    "ChunkedHttpClient": _CALLBACK,
-    "EncodeDicomWebJson": _CALLBACK,
-    "EncodeDicomWebXml": _CALLBACK,
-    "EncodeDicomWebJson2": _CALLBACK,
-    "EncodeDicomWebXml2": _CALLBACK,
-    "GetInstanceDicomWebJson": _CALLBACK,
-    "GetInstanceDicomWebXml": _CALLBACK,
+    "CreateJob2": "CreateJob does the same in every version",
     "FreeString": _AUTOMATIC,
     "FreeMemoryBuffer": _AUTOMATIC,
     "FreeMemoryBuffer64": _AUTOMATIC,
@@ -38,16 +26,10 @@ EXCLUDED = {
     "FreeJob": _AUTOMATIC,
     "FreeDicomInstance": _AUTOMATIC,
     "FreeKeysValuesIterator": _AUTOMATIC,
-    "AdoptDicomInstance": _OUTPUTS,
-    "ReserveQueueValue": _OUTPUTS,
-    "GetFindQueryTag": "replaced by GetFindQueryTagGroup and GetFindQueryTagElement",
 }
 
 # Objects that only callbacks hand out which are not yet bound; so are all their methods.
 EXCLUDED_CLASSES = {
-    "DicomWebNode": _CALLBACK,
-    "Job": _CALLBACK,
-    "ServerChunkedRequestReader": _CALLBACK,
     "StorageArea": "handed out only to a database back-end, which is written in C++",
 }
 
@@ -71,10 +53,22 @@ DERIVED = {
 # their pointers mean.
 HAND_WRITTEN_OPERATIONS = (
     "CreateImageAccessor",
+    "EncodeDicomWebJson",
+    "EncodeDicomWebJson2",
+    "EncodeDicomWebXml",
+    "EncodeDicomWebXml2",
     "GetImageBuffer",
     "GetInstanceData",
+    "GetInstanceDicomWebJson",
+    "GetInstanceDicomWebXml",
     "LookupDictionary",
 )
+
+# What several results are, in their order: the Python types and the C++ functions that give them.
+TUPLES = {
+    "AdoptDicomInstance": (("str", "str", "StoreStatus"), ("take_text", "take_text", "take")),
+    "GetFindQueryTag": (("int", "int"), ("take", "take")),
+}
 
 # Classes whose Python type is written by hand, with strategies of their own for each operation.
 HAND_WRITTEN_CLASSES = ("DicomInstance", "RestOutput")
@@ -107,6 +101,10 @@ PURE = {
     "CreateMemoryBuffer64": _MEMORY,
     "DicomBufferToJson": _PARSED,
     "DrawText": _MEMORY,
+    "EncodeDicomWebJson": _PARSED,
+    "EncodeDicomWebJson2": _PARSED,
+    "EncodeDicomWebXml": _PARSED,
+    "EncodeDicomWebXml2": _PARSED,
     "FindMatcherIsMatch": _PARSED,
     "GenerateUuid": _MEMORY,
     "GetConfiguration": "the configuration's lock is held only while it is read or replaced",
@@ -124,6 +122,8 @@ PURE = {
     "GetInstanceAdvancedJson": _PARSED,
     "GetInstanceCalledAet": _MEMORY,
     "GetInstanceData": _MEMORY,
+    "GetInstanceDicomWebJson": _PARSED,
+    "GetInstanceDicomWebXml": _PARSED,
     "GetInstanceFramesCount": _PARSED,
     "GetInstanceJson": _PARSED,
     "GetInstanceMetadata": _MEMORY,
@@ -157,6 +157,7 @@ PURE = {
     "GetConnectionRemoteAet": _MEMORY,
     "GetConnectionRemoteIp": _MEMORY,
     "GetFindQuerySize": _MEMORY,
+    "GetFindQueryTag": _MEMORY,
     "GetFindQueryTagElement": _MEMORY,
     "GetFindQueryTagGroup": _MEMORY,
     "GetFindQueryTagName": _CONSTANT,
@@ -189,6 +190,7 @@ AWAITED_OUTPUT = ("SendMultipartItem", "SendMultipartItem2", "SendStreamChunk")
 # the message to a script that asks for it.
 LATER = {
     "AcknowledgeQueueValue": "1.12.10",
+    "AdoptDicomInstance": "1.12.8",
     "CreateKeysValuesIterator": "1.12.8",
     "DeleteKeyValue": "1.12.8",
     "DequeueValue": "1.12.8",
@@ -207,6 +209,7 @@ LATER = {
     "RegisterMoveCallback2": "1.12.10",
     "RegisterStorageCommitmentScpCallback2": "1.12.10",
     "RegisterWorklistCallback2": "1.12.10",
+    "ReserveQueueValue": "1.12.10",
     "SetAttachmentCustomData": "1.12.8",
     "SetCurrentThreadName": "1.12.2",
     "SetMetricsIntegerValue": "1.12.1",

@@ -14,6 +14,19 @@ if TYPE_CHECKING:
 
 _WIDTH = 99
 
+# What the header says of these functions is that they return 0.
+_OUTPUTS = {
+    "bytes": "What the SDK puts into its target buffer.",
+    "tuple[int, dict[str, str], bytes]": "The HTTP status, the answer's headers, and its body.",
+    "tuple[int, int]": "The group and the element.",
+    "tuple[bytes, int] | tuple[None, None]": (
+        "The value and its identifier; None for both when there is none."
+    ),
+    "tuple[str, str, StoreStatus]": (
+        "Orthanc's identifier of the instance, the UUID of the attachment, and what became of it."
+    ),
+}
+
 
 def c_string(text: str) -> str:
     """Return a C++ string literal."""
@@ -66,8 +79,10 @@ def full_text(operation: Operation) -> str:
         parts.append("\n".join(["Args:", *lines]))
     if operation.python_result != "None" and documentation.returns:
         text = " ".join(documentation.returns.split())
-        if operation.python_result == "bytes" and text.startswith("0 if success"):
-            text = "What the SDK puts into its target buffer."
+        if text.startswith("0 if success"):
+            text = _OUTPUTS.get(operation.python_result, "What the SDK hands out.")
+        elif text.startswith("The NULL value in case of error, or the "):
+            text = f"The {text.split(' or the ', 1)[1].split('.', 1)[0]}."
         parts.append(f"Returns:\n    {text}")
     parts.append("Raises:\n    OrthancException: The call failed.")
     parts += [f"Note: {note}" for note in documentation.notes]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from integration.conftest import Orthanc
 
-SCRIPT = Path(__file__).with_name("images_script.py")
+SCRIPT = Path(__file__).with_name("image_calls_script.py")
 
 
 @pytest.fixture(scope="module")
