@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw  # noqa: E402
 
 import orthanc  # noqa: E402
 
+
 def digest(data):
     return [type(data).__name__, len(data), hashlib.md5(bytes(data)).hexdigest()]
 
