@@ -98,8 +98,6 @@ def change(kind, level, resource):
         orthanc.LogWarning("the clock has stopped")
     elif kind == orthanc.ChangeType.STABLE_STUDY:
         route(resource)
-    elif kind == orthanc.ChangeType.STABLE_SERIES and hasattr(orthanc, "SetStableStatus"):
-        orthanc.LogInfo("stable")
 
 
 def anonymised(output, uri, **request):
@@ -127,7 +125,9 @@ def state(output, uri, **request):
             "ticks": [len(ticks), ticks[-1:]],
             "environment": only_in_the_environment.ANSWER,
             "its file": os.path.basename(only_in_the_environment.__file__),
-            "newer": [name for name in ("StoreKeyValue", "SetStableStatus") if name in dir(orthanc)],
+            "newer": [
+                name for name in ("StoreKeyValue", "SetStableStatus") if name in dir(orthanc)
+            ],
         }
         output.AnswerBuffer(json.dumps(found), "application/json")
 
@@ -182,7 +182,7 @@ def settle(output, uri, **request):
         return
     stable = orthanc.StableStatus.STABLE
     changed = [orthanc.SetStableStatus(study, stable) for _ in range(2)]
-    found = {"there": True, "changed": [bool(item) for item in changed]}
+    found = {"there": True, "changed": changed}
     output.AnswerBuffer(json.dumps(found), "application/json")
 
 

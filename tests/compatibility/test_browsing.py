@@ -23,7 +23,8 @@ PACKAGES = str(Path(openpyxl.__file__).parents[1])
 BUTTON = """
 $('#study').live('pagebeforeshow', function() {
   $('#to-table').remove();
-  $('<a>', {id: 'to-table', href: '../jump/x', text: 'Gr\u00f6\u00dfe'}).insertBefore('#study-info');
+  $('<a>', {id: 'to-table', href: '../jump/x', text: 'Gr\u00f6\u00dfe'})
+    .insertBefore('#study-info');
 });
 """
 STUDIES = 5
