@@ -163,7 +163,7 @@ def test_periodic(pair: Pair) -> None:
 
     def ticks(server: Orthanc, least: int, count: int) -> bool:
         turns, last = server.http.get("/state").json()["ticks"]
-        return turns >= least and last == [count]
+        return bool(turns >= least and last == [count])
 
     for server in pair:
         server.upload(dicom("counted"))
