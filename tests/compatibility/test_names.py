@@ -66,7 +66,8 @@ orthanc.RegisterRestCallback("/manual", manual)
 """
 # Classes of the official plugin of which nothing there makes an object, and which no function
 # takes.
-WITHOUT_USE = {"DicomWebNode", "Job", "ServerChunkedRequestReader", "StorageArea"}
+WITHOUT_USE = {"DicomWebNode", "Job", "ServerChunkedRequestReader"}
+WITHOUT_USE |= {"StorageArea", "WebDavCollection"}
 
 
 @pytest.fixture(scope="module")

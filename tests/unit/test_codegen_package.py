@@ -245,6 +245,22 @@ def test_twins_are_coroutine_functions(generated: Path) -> None:
     )
 
 
+def test_short_names_of_methods(generated: Path) -> None:
+    """A method that is named after its class has a short name too, and no other one has."""
+    printed = run(
+        generated,
+        """
+        import orthanc
+
+        matcher, query = orthanc.FindMatcher, orthanc.WorklistQuery
+        assert matcher.IsMatch is matcher.FindMatcherIsMatch
+        assert matcher.is_match is matcher.find_matcher_is_match
+        print(sorted(name for name in vars(query) if name.endswith("IsMatch")))
+        """,
+    )
+    assert printed == "['WorklistIsMatch']\n"
+
+
 def test_what_is_missing_says_why(generated: Path) -> None:
     """A function that is not bound gives its reason, a wrong name the usual words."""
     output = run(
