@@ -51,7 +51,7 @@ def allowed(uri, **request):
     if who == "Bearer of a number":
         return 7
     refused.append(
-        [uri, int(request["method"]), request.get("get") or {}, type(request["ip"]).__name__, who]
+        [uri, int(request["method"]), request.get("get"), type(request["ip"]).__name__, who]
     )
     return False
 

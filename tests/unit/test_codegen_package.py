@@ -92,6 +92,19 @@ def test_all_is_exact(generated: Path) -> None:
     assert declared == public
 
 
+def test_dir_shows_what_is_public(generated: Path) -> None:
+    """`dir()` lists what is meant for scripts, and the module's own special names."""
+    printed = run(
+        generated,
+        """
+        import orthanc
+        print([name for name in dir(orthanc) if name not in orthanc.__all__ and name[:2] != "__"])
+        print("RestApiGet" in dir(orthanc), "__doc__" in dir(orthanc))
+        """,
+    )
+    assert printed == "[]\nTrue True\n"
+
+
 def test_stub_has_the_same_names(generated: Path, package: Path) -> None:
     """Type checkers see what is there, with positional-only parameters and documentation."""
     tree = ast.parse((package / "__init__.pyi").read_text(encoding="utf-8"))
