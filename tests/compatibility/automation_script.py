@@ -125,9 +125,6 @@ def state(output, uri, **request):
             "ticks": [len(ticks), ticks[-1:]],
             "environment": only_in_the_environment.ANSWER,
             "its file": os.path.basename(only_in_the_environment.__file__),
-            "newer": [
-                name for name in ("StoreKeyValue", "SetStableStatus") if name in dir(orthanc)
-            ],
         }
         output.AnswerBuffer(json.dumps(found), "application/json")
 

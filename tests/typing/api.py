@@ -172,8 +172,6 @@ async def decode(request: DecodeRequest) -> orthanc.Image | None:
 def transcode(request: TranscodeRequest) -> bytes | None:
     assert_type(orthanc.without_copy(orthanc.RestApiGet, "/a"), orthanc.MemoryBuffer)
     return request.file if request.syntaxes[0] and request.allow_new_uid else None
-
-
 @storage.area
 class Area:
     """Its methods are looked for when it is decorated."""
