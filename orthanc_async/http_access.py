@@ -176,7 +176,9 @@ def _request(uri: str, /, **fields: Any) -> HttpRequest:
 def _filtered(uri: str, /, **fields: Any) -> FilteredRequest:
     # PATCH and the like have no number of their own.
     method = getattr(fields["method"], "name", "")
-    return FilteredRequest(uri, fields["ip"], Headers(fields["headers"]), fields["get"], method)
+    return FilteredRequest(
+        uri, fields["ip"], Headers(fields["headers"]), fields.get("get", {}), method
+    )
 
 
 def _same(result: Any) -> Any:

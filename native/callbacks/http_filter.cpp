@@ -39,8 +39,10 @@ public:
         fields["ip"] = sdk::to_text(request_.ip);
         fields["headers"] = sdk::to_text_map(request_.headers_count, request_.headers_keys,
                                              request_.headers_values);
-        fields["get"] =
-            sdk::to_text_map(request_.get_count, request_.get_keys, request_.get_values);
+        if (request_.method == OrthancPluginHttpMethod_Get) {
+            fields["get"] =
+                sdk::to_text_map(request_.get_count, request_.get_keys, request_.get_values);
+        }
         return fields;
     }
     void take(const py::object& result) override {

@@ -49,7 +49,7 @@ def filter_def(_uri, **request):
             repr(request["method"]),
             request["ip"],
             request["headers"].get("x-mine"),
-            request["get"],
+            request.get("get"),
             sorted(request),
         ]
     return decide("filter_def", _uri)

@@ -65,6 +65,9 @@ def test_refused(server: Orthanc, name: str) -> None:
     found = notes(server)
     assert found["seen"][-1] == name
     assert found["fields"][1] == "<HttpMethod.DELETE: 4>"
+    assert found["fields"][4:] == [None, ["headers", "ip", "method"]]
+    if name == FILTERS[-1]:
+        assert found["request"][4] == {}
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,19 @@ def test_all_is_exact(generated: Path) -> None:
     assert declared == public
 
 
+def test_dir_shows_what_is_public(generated: Path) -> None:
+    """`dir()` lists what is meant for scripts, and the module's own special names."""
+    printed = run(
+        generated,
+        """
+        import orthanc
+        print([name for name in dir(orthanc) if name not in orthanc.__all__ and name[:2] != "__"])
+        print("RestApiGet" in dir(orthanc), "__doc__" in dir(orthanc))
+        """,
+    )
+    assert printed == "[]\nTrue True\n"
+
+
 def test_stub_has_the_same_names(generated: Path, package: Path) -> None:
     """Type checkers see what is there, with positional-only parameters and documentation."""
     tree = ast.parse((package / "__init__.pyi").read_text(encoding="utf-8"))
@@ -243,6 +256,22 @@ def test_twins_are_coroutine_functions(generated: Path) -> None:
         asyncio.run(main())
         """,
     )
+
+
+def test_short_names_of_methods(generated: Path) -> None:
+    """A method that is named after its class has a short name too, and no other one has."""
+    printed = run(
+        generated,
+        """
+        import orthanc
+
+        matcher, query = orthanc.FindMatcher, orthanc.WorklistQuery
+        assert matcher.IsMatch is matcher.FindMatcherIsMatch
+        assert matcher.is_match is matcher.find_matcher_is_match
+        print(sorted(name for name in vars(query) if name.endswith("IsMatch")))
+        """,
+    )
+    assert printed == "['WorklistIsMatch']\n"
 
 
 def test_what_is_missing_says_why(generated: Path) -> None:

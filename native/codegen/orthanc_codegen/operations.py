@@ -61,6 +61,20 @@ class Operation:
         return snake_case(self.name)
 
     @property
+    def short(self) -> str:
+        """The name without that of the class: KeysValuesIterator.Next; empty where it has none.
+
+        Versions of the official plugin differ in which of the two names they give.
+        """
+        bare = self.name.removeprefix(self.class_name)
+        return "" if bare == self.name else bare
+
+    @property
+    def short_awaitable(self) -> str:
+        """The awaitable twin's name without that of the class."""
+        return snake_case(self.short)
+
+    @property
     def op_name(self) -> str:
         """The name of the C++ structure."""
         return self.name
