@@ -10,12 +10,65 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from orthanc_async import audit, dicom, events, http_access, images, incoming, jobs, lifecycle, metrics, resources, rest, storage, webdav
+    from orthanc_async import (
+        audit,
+        dicom,
+        events,
+        http_access,
+        images,
+        incoming,
+        jobs,
+        lifecycle,
+        metrics,
+        resources,
+        rest,
+        storage,
+        webdav,
+    )
     from orthanc_async.audit import AuditLog, on_audit_log
-    from orthanc_async.events import Change, on_change, on_completed_series, on_deleted, on_deleted_instance, on_deleted_patient, on_deleted_series, on_deleted_study, on_new_instance, on_new_patient, on_new_series, on_new_study, on_stable_patient, on_stable_series, on_stable_study, on_stored_instance
-    from orthanc_async.http_access import Authentication, FilteredRequest, Forbidden, Granted, HttpRequest, Redirect, Unauthorized, http_authentication, http_filter
-    from orthanc_async.images import DecodeRequest, TranscodeRequest, as_image, image_decoder, transcoder
-    from orthanc_async.incoming import Discard, ReceivedInstance, c_store_filter, instance_filter, on_received_instance
+    from orthanc_async.events import (
+        Change,
+        on_change,
+        on_completed_series,
+        on_deleted,
+        on_deleted_instance,
+        on_deleted_patient,
+        on_deleted_series,
+        on_deleted_study,
+        on_new_instance,
+        on_new_patient,
+        on_new_series,
+        on_new_study,
+        on_stable_patient,
+        on_stable_series,
+        on_stable_study,
+        on_stored_instance,
+    )
+    from orthanc_async.http_access import (
+        Authentication,
+        FilteredRequest,
+        Forbidden,
+        Granted,
+        HttpRequest,
+        Redirect,
+        Unauthorized,
+        http_authentication,
+        http_filter,
+    )
+    from orthanc_async.images import (
+        DecodeRequest,
+        TranscodeRequest,
+        as_image,
+        image_decoder,
+        transcoder,
+    )
+    from orthanc_async.incoming import (
+        Discard,
+        ReceivedInstance,
+        c_store_filter,
+        instance_filter,
+        on_received_instance,
+    )
     from orthanc_async.lifecycle import background, every, on_shutdown, on_startup, run_coroutine
     from orthanc_async.resources import Instance, Patient, Resource, Series, Study
 
@@ -82,15 +135,85 @@ __all__ = [
     "webdav",
 ]
 
-_MODULES = frozenset({"audit", "dicom", "events", "http_access", "images", "incoming", "jobs", "lifecycle", "metrics", "resources", "rest", "storage", "webdav"})
+_MODULES = frozenset(
+    {
+        "audit",
+        "dicom",
+        "events",
+        "http_access",
+        "images",
+        "incoming",
+        "jobs",
+        "lifecycle",
+        "metrics",
+        "resources",
+        "rest",
+        "storage",
+        "webdav",
+    }
+)
 _NAMES = {
-    "audit": ("AuditLog", "on_audit_log", ),
-    "events": ("Change", "on_change", "on_completed_series", "on_deleted", "on_deleted_instance", "on_deleted_patient", "on_deleted_series", "on_deleted_study", "on_new_instance", "on_new_patient", "on_new_series", "on_new_study", "on_stable_patient", "on_stable_series", "on_stable_study", "on_stored_instance", ),
-    "http_access": ("Authentication", "FilteredRequest", "Forbidden", "Granted", "HttpRequest", "Redirect", "Unauthorized", "http_authentication", "http_filter", ),
-    "images": ("DecodeRequest", "TranscodeRequest", "as_image", "image_decoder", "transcoder", ),
-    "incoming": ("Discard", "ReceivedInstance", "c_store_filter", "instance_filter", "on_received_instance", ),
-    "lifecycle": ("background", "every", "on_shutdown", "on_startup", "run_coroutine", ),
-    "resources": ("Instance", "Patient", "Resource", "Series", "Study", ),
+    "audit": (
+        "AuditLog",
+        "on_audit_log",
+    ),
+    "events": (
+        "Change",
+        "on_change",
+        "on_completed_series",
+        "on_deleted",
+        "on_deleted_instance",
+        "on_deleted_patient",
+        "on_deleted_series",
+        "on_deleted_study",
+        "on_new_instance",
+        "on_new_patient",
+        "on_new_series",
+        "on_new_study",
+        "on_stable_patient",
+        "on_stable_series",
+        "on_stable_study",
+        "on_stored_instance",
+    ),
+    "http_access": (
+        "Authentication",
+        "FilteredRequest",
+        "Forbidden",
+        "Granted",
+        "HttpRequest",
+        "Redirect",
+        "Unauthorized",
+        "http_authentication",
+        "http_filter",
+    ),
+    "images": (
+        "DecodeRequest",
+        "TranscodeRequest",
+        "as_image",
+        "image_decoder",
+        "transcoder",
+    ),
+    "incoming": (
+        "Discard",
+        "ReceivedInstance",
+        "c_store_filter",
+        "instance_filter",
+        "on_received_instance",
+    ),
+    "lifecycle": (
+        "background",
+        "every",
+        "on_shutdown",
+        "on_startup",
+        "run_coroutine",
+    ),
+    "resources": (
+        "Instance",
+        "Patient",
+        "Resource",
+        "Series",
+        "Study",
+    ),
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 

@@ -23,8 +23,8 @@ from orthanc_async import (
     http_filter,
     image_decoder,
     instance_filter,
-    metrics,
     jobs,
+    metrics,
     on_change,
     on_deleted,
     on_new_instance,
@@ -35,8 +35,8 @@ from orthanc_async import (
     on_stored_instance,
     rest,
     run_coroutine,
-    transcoder,
     storage,
+    transcoder,
     webdav,
 )
 
@@ -85,7 +85,7 @@ async def streamed(request: rest.Request) -> AsyncIterator[bytes]:
 
 
 @rest.post("/d", chunked=True)
-async def received(request: rest.Request) -> str:
+async def received_chunks(request: rest.Request) -> str:
     return str(sum([len(chunk) async for chunk in request.chunks]))
 
 
@@ -178,6 +178,8 @@ async def decode(request: DecodeRequest) -> orthanc.Image | None:
 def transcode(request: TranscodeRequest) -> bytes | None:
     assert_type(orthanc.without_copy(orthanc.RestApiGet, "/a"), orthanc.MemoryBuffer)
     return request.file if request.syntaxes[0] and request.allow_new_uid else None
+
+
 @storage.area
 class Area:
     """Its methods are looked for when it is decorated."""
@@ -200,6 +202,8 @@ def more_values() -> None: ...
 @webdav.collection("/reports", timeout=5)
 class Reports:
     """A folder."""
+
+
 @jobs.job("Work")
 async def work(job: jobs.Job, *, number: int) -> dict[str, int]:
     assert_type(job.progress, float)
