@@ -123,6 +123,9 @@ def test_sdk(pair: tuple[Orthanc, Orthanc]) -> None:
             # What answers there is a route that the official plugin refuses: see SIZED.
             assert (mine.json()[key][2], value[2]) == (17, 1)
             continue
+        if key == "instance methods":  # ours has those with a callback too
+            assert set(value) <= set(mine.json()[key])
+            continue
         assert (key, mine.json()[key]) == (key, value)
 
 

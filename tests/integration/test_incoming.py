@@ -335,8 +335,10 @@ def test_hooks_store(orthanc_server: OrthancFactory, file: Path) -> None:
         """,
         dicom_port=0,
     )
+    # A C-STORE that comes before waits for the hook, with the lock that the hook's own call needs.
+    server.wait_log(r"received, ready: \[\]")
     assert store(server, file) == "Success"
-    assert server.wait_log(r"received, ready: .*") == [
+    assert server.wait_log(r"received, ready: .*", count=2) == [
         "received, ready: []",
         "received, ready: [True]",
     ]

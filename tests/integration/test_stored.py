@@ -132,7 +132,9 @@ SCRIPT = """
             for name in [name for name in dir(kept["dicom"]) if not name.startswith("_")]:
                 arguments = {"GetInstanceMetadata": ["Origin"], "HasInstanceMetadata": ["Origin"],
                              "GetInstanceRawFrame": [0], "GetInstanceDecodedFrame": [0],
-                             "GetInstanceAdvancedJson": [1, 0, 0]}.get(name, [])
+                             "GetInstanceAdvancedJson": [1, 0, 0],
+                             "GetInstanceDicomWebJson": [None],
+                             "GetInstanceDicomWebXml": [None]}.get(name, [])
                 if name[0].isupper():
                     try:
                         errors[name] = repr(getattr(kept["dicom"], name)(*arguments))

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from integration.conftest import OrthancFactory
 
 ALLOWED = Path(__file__).parents[1] / "stubtest_allowed.txt"
+OPTIONS = ["orthanc", "--allowlist", str(ALLOWED), "--ignore-unused-allowlist"]
 CLEAN = "Success: no issues found"
 
 
@@ -25,7 +26,7 @@ def test_stubs_inside(orthanc_server: OrthancFactory, tmp_path: Path) -> None:
         output = io.StringIO()
         here = os.getcwd()
         os.chdir({str(tmp_path)!r})  # for mypy's cache
-        options = stubtest.parse_options(["orthanc", "--allowlist", {str(ALLOWED)!r}])
+        options = stubtest.parse_options({OPTIONS!r})
         with contextlib.redirect_stdout(output):
             stubtest.test_stubs(options)
         os.chdir(here)
@@ -38,7 +39,7 @@ def test_stubs_inside(orthanc_server: OrthancFactory, tmp_path: Path) -> None:
 def test_stubs_outside(tmp_path: Path) -> None:
     """What stands in for it in editors, tests and worker processes agrees too."""
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "mypy.stubtest", "orthanc", "--allowlist", str(ALLOWED)],
+        [sys.executable, "-P", "-m", "mypy.stubtest", *OPTIONS],
         capture_output=True,
         text=True,
         check=False,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-_Chunks: TypeAlias = ...
+_Chunks: TypeAlias = Buffer | Iterable[Buffer] | AsyncIterable[Buffer]
 
 def ChunkedHttpClient(
     method: HttpMethod | int,

@@ -1,6 +1,8 @@
 """DICOMweb documents: native/sdk/dicom_web.cpp."""
 
-_BinaryTags: TypeAlias = ...
+_BinaryTags: TypeAlias = Callable[
+    [DicomWebNode, list[tuple[int, int, int]], int, int, ValueRepresentation], object
+]
 
 @final
 class DicomWebNode:
