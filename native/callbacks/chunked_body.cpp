@@ -1,10 +1,11 @@
 #include "chunked_body.hpp"
 
+include "../runtime/gil.hpp"
 #include "../runtime/runtime.hpp"
 #include "../sdk/call_scope.hpp"
 #include "../sdk/results.hpp"
 
-namespace py = pybind11;
+    namespace py = pybind11;
 
 namespace orthanc_async::callbacks {
 
@@ -112,11 +113,10 @@ py::object ChunkedBody::next_awaitable() {
             waiter->end(whole_);
         } else {
             waiter_ = std::move(waiter);
+            return future;
         }
     }
-    if (waiter) {
-        waiter->deliver();
-    }
+    waiter->deliver();
     return future;
 }
 
@@ -128,7 +128,7 @@ py::object ChunkedBody::next_blocking() {
     std::string chunk;
     bool whole = true;
     {
-        const py::gil_scoped_release release;
+        const runtime::WithoutGil without;
         std::unique_lock<std::mutex> lock(mutex_);
         changed_.wait(lock, [&] { return !chunks_.empty() || ended_; });
         whole = whole_;
@@ -149,8 +149,8 @@ py::object ChunkedBody::next_blocking() {
     throw py::error_already_set();
 }
 
-py::object make_chunked_body(std::shared_ptr<ChunkedBody> body) {
-    return py::cast(std::move(body));
+py::object make_chunked_body(const std::shared_ptr<ChunkedBody>& body) {
+    return py::cast(body);
 }
 
 void add_chunked_body(py::module_& module) {

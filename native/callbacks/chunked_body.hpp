@@ -47,7 +47,7 @@ private:
 };
 
 // The Python object: an iterator and an async iterator of bytes. GIL: held.
-pybind11::object make_chunked_body(std::shared_ptr<ChunkedBody> body);
+pybind11::object make_chunked_body(const std::shared_ptr<ChunkedBody>& body);
 
 void add_chunked_body(pybind11::module_& module);
 

@@ -197,7 +197,7 @@ Settings Settings::parse(const std::string& json) {
         section.read("DisplayMemoryUsage", settings.display_memory_usage);
         section.read("AllowThreads", allow_threads);
         if (!allow_threads) {
-            settings.warnings.push_back(
+            settings.warnings.emplace_back(
                 "configuration: \"Python.AllowThreads\": false has no effect: other threads "
                 "always run Python while one is inside a function of Orthanc's");
         }

@@ -89,7 +89,7 @@ struct GetInstanceDicomWeb : DicomWebDocument {
         static constexpr const char* label = #Name;                                               \
         static constexpr const char* awaitable_label = #twin;                                     \
         OrthancPluginErrorCode run(OrthancPluginContext* context) noexcept {                      \
-            return encode(context, &function_name);                                               \
+            return encode(context, &(function_name));                                             \
         }                                                                                         \
         std::string describe() const {                                                            \
             return Description(label).add(dicom_).add(callback_).text();                          \
