@@ -1,11 +1,11 @@
 #include "chunked_body.hpp"
 
-include "../runtime/gil.hpp"
+#include "../runtime/gil.hpp"
 #include "../runtime/runtime.hpp"
 #include "../sdk/call_scope.hpp"
 #include "../sdk/results.hpp"
 
-    namespace py = pybind11;
+namespace py = pybind11;
 
 namespace orthanc_async::callbacks {
 
