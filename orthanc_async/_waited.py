@@ -25,12 +25,12 @@ def check_timeout(timeout: float, decorator: str) -> float:
         TypeError, ValueError: It is no number, not finite, or not above 0.
     """
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
-        message = f"@{decorator}: timeout is a number of seconds, not {timeout!r}"
+        message = f"@{decorator}: timeout must be a number of seconds, not {timeout!r}"
         raise TypeError(message)
     if not (math.isfinite(timeout) and timeout > 0):
         message = (
-            f"@{decorator}: timeout is above 0 and finite, not {timeout!r}: a thread of Orthanc "
-            "waits for the handler, and others for that thread"
+            f"@{decorator}: timeout must be above 0 and finite, not {timeout!r}: a thread of "
+            "Orthanc waits for the handler, and others for that thread"
         )
         raise ValueError(message)
     return float(timeout)
@@ -39,7 +39,7 @@ def check_timeout(timeout: float, decorator: str) -> float:
 def adapt(
     handler: Callable[..., Any],
     decorator: str,
-    timeout: float,
+    timeout: float | None,
     before: Callable[..., tuple[Any, ...]],
     after: Callable[[Any], Any],
 ) -> Callable[..., Any]:
@@ -48,28 +48,58 @@ def adapt(
     Args:
         handler: A function or a bound method.
         decorator: The decorator's name, for the log.
-        timeout: Seconds.
-        before: Makes the handler's arguments from the SDK's.
+        timeout: Seconds; None: as long as by default.
+        before: Makes the handler's arguments from the SDK's, positional and named.
         after: Makes the SDK's result from the handler's.
     """
     call: Any
     if _registry.is_async(handler):
 
-        async def call_async(*arguments: Any) -> Any:
-            return after(await handler(*before(*arguments)))
+        async def call_async(*arguments: Any, **fields: Any) -> Any:
+            return after(await handler(*before(*arguments, **fields)))
 
         call = call_async
     else:
 
-        def call_blocking(*arguments: Any) -> Any:
-            return after(handler(*before(*arguments)))
+        def call_blocking(*arguments: Any, **fields: Any) -> Any:
+            return after(handler(*before(*arguments, **fields)))
 
         call = call_blocking
     # The host reads these.
     call.__orthanc_handler__ = f"{_registry.describe(handler)} (@{decorator})"
-    call.__orthanc_timeout__ = timeout
+    if timeout is not None:
+        call.__orthanc_timeout__ = timeout
     call.__wrapped__ = handler
     return call  # type: ignore[no-any-return]
+
+
+def wrap(
+    handler: Callable[..., Any],
+    decorator: str,
+    timeout: float | None,
+    question: Callable[..., Any],
+    answer: Callable[[Any], Any],
+) -> Callable[..., Any]:
+    """Do the same for a handler with one argument, and check the timeout.
+
+    Args:
+        handler: A `def` or an `async def` with one argument.
+        decorator: The decorator's name, for messages.
+        timeout: How many seconds Orthanc waits for the handler; None: as long as by default.
+        question: Makes the handler's argument from those of the SDK's callback.
+        answer: Makes what the SDK's callback returns from what the handler returns.
+
+    Raises:
+        TypeError, ValueError: As `check_timeout`.
+    """
+    seconds = None if timeout is None else check_timeout(timeout, decorator)
+    return adapt(
+        handler,
+        decorator,
+        seconds,
+        lambda *values, **fields: (question(*values, **fields),),
+        answer,
+    )
 
 
 def part(target: object, name: str, decorator: str, *arguments: str) -> Callable[..., Any]:

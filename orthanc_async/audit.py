@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import orthanc
-from orthanc_async import _registry, _waiting
+from orthanc_async import _registry, _waited
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +63,7 @@ def on_audit_log(handler: Any = None, /, *, timeout: float | None = None) -> Any
 
     def decorate(handler: Any) -> Any:
         _registry.check_handler(handler, "on_audit_log", "entry")
-        call = _waiting.wrap(handler, "on_audit_log", timeout, AuditLog, _same)
+        call = _waited.wrap(handler, "on_audit_log", timeout, AuditLog, _same)
         # Absent from the stubs of an older header.
         register: Any = getattr(orthanc, "RegisterAuditLogHandler")  # noqa: B009
         register(call)

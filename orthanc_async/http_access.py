@@ -10,7 +10,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 import orthanc
-from orthanc_async import _registry, _waiting
+from orthanc_async import _registry, _waited
 from orthanc_async.rest import Headers
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def http_filter(handler: Any = None, /, *, timeout: float | None = None) -> Any:
 
     def decorate(handler: Any) -> Any:
         _registry.check_handler(handler, "http_filter", "request")
-        call = _waiting.wrap(handler, "http_filter", timeout, _filtered, _same)
+        call = _waited.wrap(handler, "http_filter", timeout, _filtered, _same)
         orthanc.RegisterIncomingHttpRequestFilter(call)
         return handler
 
@@ -156,7 +156,7 @@ def http_authentication(handler: Any = None, /, *, timeout: float | None = None)
 
     def decorate(handler: Any) -> Any:
         _registry.check_handler(handler, "http_authentication", "request")
-        call = _waiting.wrap(handler, "http_authentication", timeout, _request, _authentication)
+        call = _waited.wrap(handler, "http_authentication", timeout, _request, _authentication)
         _later("RegisterHttpAuthentication")(call)
         return handler
 

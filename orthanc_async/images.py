@@ -14,7 +14,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 import orthanc
-from orthanc_async import _registry, _waiting
+from orthanc_async import _registry, _waited
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +84,7 @@ def image_decoder(handler: Any = None, /, *, timeout: float | None = None) -> An
     def decorate(handler: _Decoder) -> _Decoder:
         _registry.check_handler(handler, "image_decoder", "request")
         orthanc.RegisterDecodeImageCallback(
-            _waiting.wrap(handler, "image_decoder", timeout, DecodeRequest, _image)
+            _waited.wrap(handler, "image_decoder", timeout, DecodeRequest, _image)
         )
         return handler
 
@@ -118,7 +118,7 @@ def transcoder(handler: Any = None, /, *, timeout: float | None = None) -> Any:
     def decorate(handler: _Transcoder) -> _Transcoder:
         _registry.check_handler(handler, "transcoder", "request")
         orthanc.RegisterTranscoderCallback(
-            _waiting.wrap(handler, "transcoder", timeout, TranscodeRequest, _same)
+            _waited.wrap(handler, "transcoder", timeout, TranscodeRequest, _same)
         )
         return handler
 

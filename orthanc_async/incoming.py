@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING, Any, TypeVar, final, overload
 
 import orthanc
-from orthanc_async import _registry, _waiting
+from orthanc_async import _registry, _waited
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,7 +102,7 @@ def on_received_instance(handler: Any = None, /, *, timeout: float | None = None
 
     def decorate(handler: Any) -> Any:
         _registry.check_handler(handler, "on_received_instance", "instance")
-        call = _waiting.wrap(
+        call = _waited.wrap(
             handler, "on_received_instance", timeout, ReceivedInstance, _received_answer
         )
         orthanc.RegisterReceivedInstanceCallback(call)
@@ -136,7 +136,7 @@ def instance_filter(handler: Any = None, /, *, timeout: float | None = None) -> 
 
     def decorate(handler: Any) -> Any:
         _registry.check_handler(handler, "instance_filter", "dicom")
-        call = _waiting.wrap(handler, "instance_filter", timeout, _same, _filter_answer)
+        call = _waited.wrap(handler, "instance_filter", timeout, _same, _filter_answer)
         orthanc.RegisterIncomingDicomInstanceFilter(call)
         return handler
 
@@ -170,7 +170,7 @@ def c_store_filter(handler: Any = None, /, *, timeout: float | None = None) -> A
 
     def decorate(handler: Any) -> Any:
         _registry.check_handler(handler, "c_store_filter", "dicom")
-        call = _waiting.wrap(handler, "c_store_filter", timeout, _same, _status)
+        call = _waited.wrap(handler, "c_store_filter", timeout, _same, _status)
         orthanc.RegisterIncomingCStoreInstanceFilter(call)
         return handler
 

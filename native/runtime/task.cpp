@@ -35,9 +35,9 @@ PyMethodDef call_soon_definition = {
     METH_FASTCALL | METH_KEYWORDS, "As asyncio's own, which it calls."};
 
 // asyncio's set of all tasks, a weakref.WeakSet: its parts, which it keeps for life. On
-// Python 3.11 every task is put into it by Python code, and taken out by more of it. With the native
-// coroutine of served.cpp, doing it in C takes 0.5 of the 10.6 µs that a request costs the loop's
-// thread. Later versions keep their tasks in C.
+// Python 3.11 every task is put into it by Python code, and taken out by more of it. With the
+// native coroutine of served.cpp, doing it in C takes 0.5 of the 10.6 µs that a request costs the
+// loop's thread. Later versions keep their tasks in C.
 struct AllTasks {
     PyObject* set = nullptr;       // owned, as all that follow, until the process ends
     PyObject* add = nullptr;       // WeakSet.add

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import orthanc
-from orthanc_async import _registry
+from orthanc_async import _registry, _waited
 from orthanc_async.dicom import _handlers
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def storage_commitment(handler: Any = None, /, *, timeout: float = 30) -> Any:
     SDK function: OrthancPluginRegisterStorageCommitmentScpCallback().
     """
     name = "dicom.storage_commitment"
-    _handlers.check_timeout(name, timeout)
+    _waited.check_timeout(timeout, name)
 
     def decorate(handler: Any) -> Any:
         _registry.check_handler(handler, name, "request", "reference")

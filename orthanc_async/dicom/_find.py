@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import orthanc
-from orthanc_async import _registry
+from orthanc_async import _registry, _waited
 from orthanc_async.dicom import _answers, _handlers
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def find(handler: Any = None, /, *, timeout: float = 30) -> Any:
 
     SDK function: OrthancPluginRegisterFindCallback().
     """
-    _handlers.check_timeout("dicom.find", timeout)
+    _waited.check_timeout(timeout, "dicom.find")
 
     def decorate(handler: Any) -> Any:
         _registry.check_handler(handler, "dicom.find", "query", may_yield=True)
@@ -146,7 +146,7 @@ def worklist(handler: Any = None, /, *, match: bool = True, timeout: float = 30)
 
     SDK function: OrthancPluginRegisterWorklistCallback().
     """
-    _handlers.check_timeout("dicom.worklist", timeout)
+    _waited.check_timeout(timeout, "dicom.worklist")
 
     def decorate(handler: Any) -> Any:
         _registry.check_handler(handler, "dicom.worklist", "query", may_yield=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
 from typing import TYPE_CHECKING, Any
 
 import orthanc
@@ -12,21 +11,6 @@ from orthanc_async import _registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-def check_timeout(decorator: str, timeout: float) -> None:
-    """Refuse a time that would let Orthanc wait for ever, or not at all.
-
-    Args:
-        decorator: Its name, for the error's text.
-        timeout: Seconds.
-
-    Raises:
-        ValueError: It is not above 0 and finite.
-    """
-    if not (math.isfinite(timeout) and timeout > 0):
-        message = f"@{decorator}: timeout= is a finite number of seconds above 0, not {timeout!r}"
-        raise ValueError(message)
 
 
 def name_for_host(call: Any, handler: object, decorator: str, timeout: float) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, Union, overload
 from urllib.parse import quote
 
 import orthanc
-from orthanc_async import _registry
+from orthanc_async import _registry, _waited
 from orthanc_async.dicom import _answers, _handlers
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def move(handler: Any = None, /, *, timeout: float = 600) -> Any:
 
     SDK function: OrthancPluginRegisterMoveCallback().
     """
-    _handlers.check_timeout("dicom.move", timeout)
+    _waited.check_timeout(timeout, "dicom.move")
 
     def decorate(handler: Any) -> Any:
         _registry.check_handler(handler, "dicom.move", "request", may_yield=True)

@@ -215,7 +215,7 @@ def test_two_areas(orthanc_server: OrthancFactory) -> None:
     [
         ("orthanc.RegisterStorageArea(print, print, 3)", "not int"),
         ("storage.area(object())", "needs a method create(self, uuid, content_type, data)"),
-        ("storage.area(timeout=0)", "timeout is above 0"),
+        ("storage.area(timeout=0)", "timeout must be above 0"),
     ],
 )
 def test_wrong_areas(orthanc_server: OrthancFactory, code: str, message: str) -> None:

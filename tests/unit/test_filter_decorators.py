@@ -9,7 +9,7 @@ import pytest
 from orthanc_async import (
     Discard,
     ReceivedInstance,
-    _waiting,
+    _waited,
     c_store_filter,
     http_filter,
     incoming,
@@ -74,7 +74,7 @@ def test_answer_of_a_received_instance() -> None:
     action = orthanc.ReceivedInstanceAction
 
     def answer(result: Any) -> Any:
-        call = _waiting.wrap(
+        call = _waited.wrap(
             lambda _: result, "x", None, ReceivedInstance, incoming._received_answer
         )
         return call(b"data", orthanc.InstanceOrigin.REST_API)
