@@ -10,8 +10,8 @@
 namespace orthanc_async::callbacks {
 
 // A coroutine around the handler's own, which ends without an error whatever the handler does, and
-// lets the waiting thread go then. In C++, because every request runs through it. GIL: held, as for
-// all below.
+// lets the waiting thread go then. In C++, because every request runs through it. GIL: held, as
+// for all below.
 pybind11::object make_served(std::shared_ptr<RestCall> call, const pybind11::object& output,
                              const pybind11::object& coroutine);
 
