@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import orthanc
 from orthanc_async import _registry
 
 if TYPE_CHECKING:
@@ -65,12 +66,21 @@ def adapt(
             return after(handler(*before(*arguments, **fields)))
 
         call = call_blocking
-    # The host reads these.
+    name_for_host(call, handler, decorator, timeout)
+    return call  # type: ignore[no-any-return]
+
+
+def name_for_host(call: Any, handler: object, decorator: str, timeout: float | None) -> None:
+    """Tell the host whose handler a wrapper calls, and how long Orthanc waits for it."""
     call.__orthanc_handler__ = f"{_registry.describe(handler)} (@{decorator})"
     if timeout is not None:
         call.__orthanc_timeout__ = timeout
     call.__wrapped__ = handler
-    return call  # type: ignore[no-any-return]
+
+
+def unchanged(value: Any) -> Any:
+    """Return what it gets: the handler's argument or answer as it is."""
+    return value
 
 
 def wrap(
@@ -100,6 +110,44 @@ def wrap(
         lambda *values, **fields: (question(*values, **fields),),
         answer,
     )
+
+
+def register(
+    handler: Any,
+    decorator: str,
+    argument: str,
+    function: str,
+    *,
+    timeout: float | None,
+    question: Callable[..., Any] = unchanged,
+    answer: Callable[[Any], Any] = unchanged,
+) -> Any:
+    """Be a decorator, with or without parentheses, for handlers with one argument.
+
+    Args:
+        handler: What was decorated; None: the decorator has parentheses.
+        decorator: The decorator's name, for messages.
+        argument: What its argument is called in messages.
+        function: The SDK's function that registers it, which an older header may not have.
+        timeout: How many seconds Orthanc waits for the handler; None: as long as by default.
+        question: Makes the handler's argument from those of the SDK's callback.
+        answer: Makes what the SDK's callback returns from what the handler returns.
+
+    Returns:
+        The handler unchanged; without a handler the decorator.
+
+    Raises:
+        TypeError, ValueError: The handler does not take its argument, or as `check_timeout`.
+        AttributeError: The plugin was built with the SDK of an older Orthanc.
+    """
+
+    def decorate(handler: Any) -> Any:
+        _registry.check_handler(handler, decorator, argument)
+        call = wrap(handler, decorator, timeout, question, answer)
+        getattr(orthanc, function)(call)
+        return handler
+
+    return decorate if handler is None else decorate(handler)
 
 
 def part(target: object, name: str, decorator: str, *arguments: str) -> Callable[..., Any]:

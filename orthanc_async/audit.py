@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-import orthanc
-from orthanc_async import _registry, _waited
+from orthanc_async import _waited
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import orthanc
 
     _Handler = TypeVar("_Handler", bound=Callable[["AuditLog"], Any])
 
@@ -60,17 +61,11 @@ def on_audit_log(handler: Any = None, /, *, timeout: float | None = None) -> Any
         RuntimeError: This Orthanc is too old.
         AttributeError: The plugin was built with the SDK of an older Orthanc.
     """
-
-    def decorate(handler: Any) -> Any:
-        _registry.check_handler(handler, "on_audit_log", "entry")
-        call = _waited.wrap(handler, "on_audit_log", timeout, AuditLog, _same)
-        # Absent from the stubs of an older header.
-        register: Any = getattr(orthanc, "RegisterAuditLogHandler")  # noqa: B009
-        register(call)
-        return handler
-
-    return decorate if handler is None else decorate(handler)
-
-
-def _same(result: Any) -> Any:
-    return result
+    return _waited.register(
+        handler,
+        "on_audit_log",
+        "entry",
+        "RegisterAuditLogHandler",
+        timeout=timeout,
+        question=AuditLog,
+    )

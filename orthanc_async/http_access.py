@@ -10,7 +10,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 import orthanc
-from orthanc_async import _registry, _waited
+from orthanc_async import _waited
 from orthanc_async.rest import Headers
 
 if TYPE_CHECKING:
@@ -117,14 +117,14 @@ def http_filter(handler: Any = None, /, *, timeout: float | None = None) -> Any:
         TypeError: The handler does not take the request, or the timeout is no number.
         ValueError: The timeout is not above 0, or not finite.
     """
-
-    def decorate(handler: Any) -> Any:
-        _registry.check_handler(handler, "http_filter", "request")
-        call = _waited.wrap(handler, "http_filter", timeout, _filtered, _same)
-        orthanc.RegisterIncomingHttpRequestFilter(call)
-        return handler
-
-    return decorate if handler is None else decorate(handler)
+    return _waited.register(
+        handler,
+        "http_filter",
+        "request",
+        "RegisterIncomingHttpRequestFilter",
+        timeout=timeout,
+        question=_filtered,
+    )
 
 
 @overload
@@ -153,20 +153,15 @@ def http_authentication(handler: Any = None, /, *, timeout: float | None = None)
         RuntimeError: There is another one already, or this Orthanc is too old.
         AttributeError: The plugin was built with the SDK of an older Orthanc.
     """
-
-    def decorate(handler: Any) -> Any:
-        _registry.check_handler(handler, "http_authentication", "request")
-        call = _waited.wrap(handler, "http_authentication", timeout, _request, _authentication)
-        _later("RegisterHttpAuthentication")(call)
-        return handler
-
-    return decorate if handler is None else decorate(handler)
-
-
-def _later(function: str) -> Callable[..., None]:
-    # Absent from the stubs of an older header.
-    register: Callable[..., None] = getattr(orthanc, function)
-    return register
+    return _waited.register(
+        handler,
+        "http_authentication",
+        "request",
+        "RegisterHttpAuthentication",
+        timeout=timeout,
+        question=_request,
+        answer=_authentication,
+    )
 
 
 def _request(uri: str, /, **fields: Any) -> HttpRequest:
@@ -179,10 +174,6 @@ def _filtered(uri: str, /, **fields: Any) -> FilteredRequest:
     return FilteredRequest(
         uri, fields["ip"], Headers(fields["headers"]), fields.get("get", {}), method
     )
-
-
-def _same(result: Any) -> Any:
-    return result
 
 
 def _authentication(result: Any) -> tuple[Any, Any]:

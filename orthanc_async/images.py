@@ -14,7 +14,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 import orthanc
-from orthanc_async import _registry, _waited
+from orthanc_async import _waited
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,15 +80,15 @@ def image_decoder(handler: Any = None, /, *, timeout: float | None = None) -> An
         TypeError: The handler does not take the request, or the timeout is no number.
         ValueError: The timeout is not above 0, or not finite.
     """
-
-    def decorate(handler: _Decoder) -> _Decoder:
-        _registry.check_handler(handler, "image_decoder", "request")
-        orthanc.RegisterDecodeImageCallback(
-            _waited.wrap(handler, "image_decoder", timeout, DecodeRequest, _image)
-        )
-        return handler
-
-    return decorate if handler is None else decorate(handler)
+    return _waited.register(
+        handler,
+        "image_decoder",
+        "request",
+        "RegisterDecodeImageCallback",
+        timeout=timeout,
+        question=DecodeRequest,
+        answer=_image,
+    )
 
 
 @overload
@@ -114,15 +114,14 @@ def transcoder(handler: Any = None, /, *, timeout: float | None = None) -> Any:
         TypeError: The handler does not take the request, or the timeout is no number.
         ValueError: The timeout is not above 0, or not finite.
     """
-
-    def decorate(handler: _Transcoder) -> _Transcoder:
-        _registry.check_handler(handler, "transcoder", "request")
-        orthanc.RegisterTranscoderCallback(
-            _waited.wrap(handler, "transcoder", timeout, TranscodeRequest, _same)
-        )
-        return handler
-
-    return decorate if handler is None else decorate(handler)
+    return _waited.register(
+        handler,
+        "transcoder",
+        "request",
+        "RegisterTranscoderCallback",
+        timeout=timeout,
+        question=TranscodeRequest,
+    )
 
 
 # The struct module's name of a number and how many make a pixel; what C calls long or int is the
@@ -199,7 +198,3 @@ def _image(result: Any) -> orthanc.Image | None:
         )
         raise TypeError(message) from None
     return as_image(result)
-
-
-def _same(result: Any) -> Any:
-    return result

@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING, Any, TypeVar, final, overload
 
 import orthanc
-from orthanc_async import _registry, _waited
+from orthanc_async import _waited
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,16 +99,15 @@ def on_received_instance(handler: Any = None, /, *, timeout: float | None = None
         TypeError: The handler does not take the instance, or the timeout is no number.
         ValueError: The timeout is not above 0, or not finite.
     """
-
-    def decorate(handler: Any) -> Any:
-        _registry.check_handler(handler, "on_received_instance", "instance")
-        call = _waited.wrap(
-            handler, "on_received_instance", timeout, ReceivedInstance, _received_answer
-        )
-        orthanc.RegisterReceivedInstanceCallback(call)
-        return handler
-
-    return decorate if handler is None else decorate(handler)
+    return _waited.register(
+        handler,
+        "on_received_instance",
+        "instance",
+        "RegisterReceivedInstanceCallback",
+        timeout=timeout,
+        question=ReceivedInstance,
+        answer=_received_answer,
+    )
 
 
 @overload
@@ -133,14 +132,14 @@ def instance_filter(handler: Any = None, /, *, timeout: float | None = None) -> 
         TypeError: The handler does not take the instance, or the timeout is no number.
         ValueError: The timeout is not above 0, or not finite.
     """
-
-    def decorate(handler: Any) -> Any:
-        _registry.check_handler(handler, "instance_filter", "dicom")
-        call = _waited.wrap(handler, "instance_filter", timeout, _same, _filter_answer)
-        orthanc.RegisterIncomingDicomInstanceFilter(call)
-        return handler
-
-    return decorate if handler is None else decorate(handler)
+    return _waited.register(
+        handler,
+        "instance_filter",
+        "dicom",
+        "RegisterIncomingDicomInstanceFilter",
+        timeout=timeout,
+        answer=_filter_answer,
+    )
 
 
 @overload
@@ -167,18 +166,14 @@ def c_store_filter(handler: Any = None, /, *, timeout: float | None = None) -> A
         TypeError: The handler does not take the instance, or the timeout is no number.
         ValueError: The timeout is not above 0, or not finite.
     """
-
-    def decorate(handler: Any) -> Any:
-        _registry.check_handler(handler, "c_store_filter", "dicom")
-        call = _waited.wrap(handler, "c_store_filter", timeout, _same, _status)
-        orthanc.RegisterIncomingCStoreInstanceFilter(call)
-        return handler
-
-    return decorate if handler is None else decorate(handler)
-
-
-def _same(dicom: orthanc.DicomInstance) -> orthanc.DicomInstance:
-    return dicom
+    return _waited.register(
+        handler,
+        "c_store_filter",
+        "dicom",
+        "RegisterIncomingCStoreInstanceFilter",
+        timeout=timeout,
+        answer=_status,
+    )
 
 
 def _received_answer(result: Any) -> tuple[orthanc.ReceivedInstanceAction, Any]:

@@ -73,9 +73,7 @@ def _setter(handler: Callable[[], Any], timeout: float) -> Callable[[], Any]:
                 orthanc.SetMetricsValue(name, value, default)
 
         call = call_blocking
-    call.__orthanc_handler__ = f"{_registry.describe(handler)} (@{_NAME})"
-    call.__orthanc_timeout__ = timeout
-    call.__wrapped__ = handler
+    _waited.name_for_host(call, handler, _NAME, timeout)
     return call  # type: ignore[no-any-return]
 
 

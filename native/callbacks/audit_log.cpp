@@ -48,7 +48,6 @@ private:
 // Waits, so that whoever emits an entry goes on when it has been taken down. A handler that fails
 // keeps no other from its copy.
 void pass_on(const AuditQuestion::Entry& entry) {
-    const sdk::InsideCallback inside;
     const auto registry = Registry::current();
     // What is done while Orthanc starts or stops is worth its entry too.
     if (!registry || !may_ask({false, true})) {
@@ -67,29 +66,22 @@ OrthancPluginErrorCode on_entry(const char* source, const char* user,
                                 OrthancPluginResourceType level, const char* resource,
                                 const char* action, const void* data,
                                 std::uint32_t size) noexcept {
-    try {
-        pass_on({source, user, level, resource, action, data, size});
-    } catch (const std::exception& error) {
-        sdk::Server::get().log_error(error.what());
-    }
     // An error would keep the entry from other plugins, and who emits it sees none.
-    return OrthancPluginErrorCode_Success;
+    return in_callback(OrthancPluginErrorCode_Success, [&] {
+        pass_on({source, user, level, resource, action, data, size});
+        return OrthancPluginErrorCode_Success;
+    });
 }
 
 } // namespace
 
 void add_audit_log(py::module_& module) {
-    module.def(
-        "RegisterAuditLogHandler",
-        [](py::object callback) {
-            Registration registration{"RegisterAuditLogHandler", "audit log", Family::AuditLog};
-            registration.hook = [](OrthancPluginContext* context) {
-                check_registered(OrthancPluginRegisterAuditLogHandler(context, on_entry),
-                                 "RegisterAuditLogHandler", "1.12.9");
-            };
-            add_handler(registration, std::move(callback));
-        },
-        py::arg(), py::pos_only());
+    Registration registration{"RegisterAuditLogHandler", "audit log", Family::AuditLog};
+    registration.hook = [](OrthancPluginContext* context) {
+        check_hooked(context, OrthancPluginRegisterAuditLogHandler(context, on_entry),
+                     "RegisterAuditLogHandler", "1.12.9");
+    };
+    define(module, registration);
 }
 
 } // namespace orthanc_async::callbacks

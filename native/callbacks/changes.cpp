@@ -7,6 +7,7 @@
 #include "../runtime/runtime.hpp"
 #include "../sdk/server.hpp"
 #include "../sdk/text.hpp"
+#include "boundary.hpp"
 #include "registry.hpp"
 
 namespace py = pybind11;
@@ -77,7 +78,6 @@ private:
 
 // Thread: any of Orthanc's. GIL: not held. The core holds its lock for changes here.
 void receive(OrthancPluginChangeType type, OrthancPluginResourceType level, const char* id) {
-    const sdk::InsideCallback inside;
     auto& runtime = runtime::Runtime::get();
     const Change change{static_cast<int>(type), static_cast<int>(level), id == nullptr ? "" : id};
     const bool started = type == OrthancPluginChangeType_OrthancStarted;
@@ -106,13 +106,10 @@ void receive(OrthancPluginChangeType type, OrthancPluginResourceType level, cons
 
 OrthancPluginErrorCode on_change(OrthancPluginChangeType type, OrthancPluginResourceType level,
                                  const char* id) noexcept {
-    try {
+    return in_callback(OrthancPluginErrorCode_Plugin, [&] {
         receive(type, level, id);
         return OrthancPluginErrorCode_Success;
-    } catch (const std::exception& error) {
-        sdk::Server::get().log_error(error.what());
-        return OrthancPluginErrorCode_Plugin;
-    }
+    });
 }
 
 void register_on_change(py::object callable) {

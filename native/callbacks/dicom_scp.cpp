@@ -44,19 +44,11 @@ Outcome ask_only(const std::shared_ptr<Registry>& registry, Family family,
     return handlers.empty() ? Outcome::Absent : ask(registry, *handlers.back(), question);
 }
 
-void check_hooked(OrthancPluginContext* context, OrthancPluginErrorCode code, const char* function,
-                  const char* since) {
-    if (code == OrthancPluginErrorCode_Success) {
-        return;
-    }
-    const std::string name = std::string("orthanc.") + function;
-    if (code == OrthancPluginErrorCode_UnknownPluginService) {
-        throw std::runtime_error(name + "() needs Orthanc " + since + " or newer, and this is " +
-                                 context->orthancVersion);
-    }
-    throw std::runtime_error(name + "(): Orthanc has refused (error " + std::to_string(code) +
-                             "). Only one plugin can handle these requests: another one, such as "
-                             "ModalityWorklists, may be doing so already");
+void check_scp_hooked(OrthancPluginContext* context, OrthancPluginErrorCode code,
+                      const char* function, const char* since) {
+    check_hooked(context, code, function, since,
+                 "Only one plugin can handle these requests: another one, such as "
+                 "ModalityWorklists, may be doing so already");
 }
 
 } // namespace orthanc_async::callbacks

@@ -59,9 +59,8 @@ private:
 Outcome ask_only(const std::shared_ptr<Registry>& registry, Family family,
                  const std::shared_ptr<Question>& question);
 
-// Throws RuntimeError's twin when Orthanc has refused a callback. `since`: the version that has
-// it. GIL: any.
-void check_hooked(OrthancPluginContext* context, OrthancPluginErrorCode code, const char* function,
-                  const char* since);
+// check_hooked() for what only one plugin can handle. GIL: any.
+void check_scp_hooked(OrthancPluginContext* context, OrthancPluginErrorCode code,
+                      const char* function, const char* since);
 
 } // namespace orthanc_async::callbacks

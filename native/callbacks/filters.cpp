@@ -5,6 +5,10 @@
 
 #include "../sdk/call_scope.hpp"
 #include "../sdk/server.hpp"
+#include "../sdk/text.hpp"
+#include "core_locks.hpp"
+
+namespace py = pybind11;
 
 namespace orthanc_async::callbacks {
 
@@ -42,29 +46,15 @@ bool needs_service_lock(const std::string& call) {
         "CallRestApi(2, '/instances'",
         "CallRestApi(2, '/tools/create-dicom'",
     };
-    for (const char* const beginning : beginnings) {
-        if (call.compare(0, std::strlen(beginning), beginning) == 0) {
-            return true;
-        }
-    }
-    return false;
+    return begins_with_any(call, beginnings);
 }
 
-void check_registered(OrthancPluginErrorCode code, const char* function, const char* since,
-                      const char* one_plugin_only) {
-    if (code == OrthancPluginErrorCode_Success) {
-        return;
+void HttpFields::add_to(py::dict& keywords, bool query) const {
+    keywords["ip"] = sdk::to_text(ip);
+    keywords["headers"] = sdk::to_text_map(headers_count, headers_keys, headers_values);
+    if (query) {
+        keywords["get"] = sdk::to_text_map(get_count, get_keys, get_values);
     }
-    std::string text = std::string("orthanc.") + function + "(): ";
-    if (code == OrthancPluginErrorCode_UnknownPluginService) {
-        text += std::string("this Orthanc is too old, it needs ") + since + " or newer";
-    } else {
-        text += "Orthanc has refused (error code " + std::to_string(code) + ")";
-        if (one_plugin_only != nullptr) {
-            text += std::string(": ") + one_plugin_only;
-        }
-    }
-    throw std::runtime_error(text);
 }
 
 namespace {

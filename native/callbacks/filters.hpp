@@ -4,6 +4,7 @@
 #include <orthanc/OrthancCPlugin.h>
 #include <pybind11/pybind11.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -27,10 +28,20 @@ Verdict consult(const std::shared_ptr<Registry>& registry, const Handler& handle
 // name: the time limit is for that.
 bool needs_service_lock(const std::string& call);
 
-// Throws RuntimeError's C++ twin unless Orthanc has accepted the family's C function. `since`: the
-// first Orthanc that has it.
-void check_registered(OrthancPluginErrorCode code, const char* function, const char* since,
-                      const char* one_plugin_only = nullptr);
+// What Orthanc tells of an HTTP request that it asks about. Borrowed: read while its thread waits.
+struct HttpFields {
+    const char* uri;
+    const char* ip;
+    std::uint32_t headers_count;
+    const char* const* headers_keys;
+    const char* const* headers_values;
+    std::uint32_t get_count;
+    const char* const* get_keys;
+    const char* const* get_values;
+
+    // Adds "ip", "headers" and, with `query`, "get". GIL: held. Throws.
+    void add_to(pybind11::dict& keywords, bool query) const;
+};
 
 // Hands bytes over to Orthanc, which frees them. Thread: Orthanc's. GIL: any. Throws.
 void hand_over(OrthancPluginMemoryBuffer* target, const std::string& bytes);

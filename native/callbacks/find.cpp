@@ -75,54 +75,45 @@ OrthancPluginErrorCode find(typename Kind::Answers* answers, const typename Kind
 template <class Kind, class... Arguments>
 OrthancPluginErrorCode on_find(typename Kind::Answers* answers, const typename Kind::Query* query,
                                Arguments... peer) noexcept {
-    const sdk::InsideCallback inside;
-    try {
+    return in_callback(OrthancPluginErrorCode_Plugin, [&] {
         const Peer asking(peer...);
         const Peer::Call call(asking);
         return find<Kind>(answers, query, asking);
-    } catch (const std::exception& error) {
-        sdk::Server::get().log_error(error.what());
-        return OrthancPluginErrorCode_Plugin;
-    }
+    });
 }
 
 template <class Kind>
-void define(py::module_& module, const char* function, void (*hook)(OrthancPluginContext*)) {
-    module.def(
-        function,
-        [function, hook](py::object callback) {
-            Registration registration{function, Kind::what, Kind::family};
-            registration.only_one = true;
-            registration.hook = hook;
-            add_handler(registration, std::move(callback));
-        },
-        py::arg(), py::pos_only());
+void define_find(py::module_& module, const char* function, void (*hook)(OrthancPluginContext*)) {
+    Registration registration{function, Kind::what, Kind::family};
+    registration.only_one = true;
+    registration.hook = hook;
+    define(module, registration);
 }
 
 } // namespace
 
 void add_find(py::module_& module) {
-    define<Find>(module, "RegisterFindCallback", [](OrthancPluginContext* context) {
-        check_hooked(
+    define_find<Find>(module, "RegisterFindCallback", [](OrthancPluginContext* context) {
+        check_scp_hooked(
             context,
             OrthancPluginRegisterFindCallback(context, &on_find<Find, const char*, const char*>),
             "RegisterFindCallback", "1.1.0");
     });
-    define<Worklist>(module, "RegisterWorklistCallback", [](OrthancPluginContext* context) {
-        check_hooked(context,
-                     OrthancPluginRegisterWorklistCallback(
-                         context, &on_find<Worklist, const char*, const char*>),
-                     "RegisterWorklistCallback", "1.0.0");
+    define_find<Worklist>(module, "RegisterWorklistCallback", [](OrthancPluginContext* context) {
+        check_scp_hooked(context,
+                         OrthancPluginRegisterWorklistCallback(
+                             context, &on_find<Worklist, const char*, const char*>),
+                         "RegisterWorklistCallback", "1.0.0");
     });
 #if ORTHANC_ASYNC_HAS_CONNECTIONS
     using Connected = const OrthancPluginDicomConnection*;
-    define<Find>(module, "RegisterFindCallback2", [](OrthancPluginContext* context) {
-        check_hooked(context,
-                     OrthancPluginRegisterFindCallback2(context, &on_find<Find, Connected>),
-                     "RegisterFindCallback2", "1.12.10");
+    define_find<Find>(module, "RegisterFindCallback2", [](OrthancPluginContext* context) {
+        check_scp_hooked(context,
+                         OrthancPluginRegisterFindCallback2(context, &on_find<Find, Connected>),
+                         "RegisterFindCallback2", "1.12.10");
     });
-    define<Worklist>(module, "RegisterWorklistCallback2", [](OrthancPluginContext* context) {
-        check_hooked(
+    define_find<Worklist>(module, "RegisterWorklistCallback2", [](OrthancPluginContext* context) {
+        check_scp_hooked(
             context,
             OrthancPluginRegisterWorklistCallback2(context, &on_find<Worklist, Connected>),
             "RegisterWorklistCallback2", "1.12.10");

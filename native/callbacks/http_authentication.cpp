@@ -18,29 +18,13 @@ namespace {
 
 class AuthenticationQuestion final : public Question {
 public:
-    // Borrowed: read while Orthanc's thread waits.
-    struct Request {
-        const char* uri;
-        const char* ip;
-        std::uint32_t headers_count;
-        const char* const* headers_keys;
-        const char* const* headers_values;
-        std::uint32_t get_count;
-        const char* const* get_keys;
-        const char* const* get_values;
-    };
-
-    explicit AuthenticationQuestion(const Request& request)
+    explicit AuthenticationQuestion(const HttpFields& request)
         : request_(request), uri_(request.uri) {}
 
     py::tuple arguments() override { return py::make_tuple(sdk::to_text(request_.uri)); }
     py::dict keywords() override {
         py::dict fields;
-        fields["ip"] = sdk::to_text(request_.ip);
-        fields["headers"] = sdk::to_text_map(request_.headers_count, request_.headers_keys,
-                                             request_.headers_values);
-        fields["get"] =
-            sdk::to_text_map(request_.get_count, request_.get_keys, request_.get_values);
+        request_.add_to(fields, true);
         return fields;
     }
     void take(const py::object& result) override {
@@ -80,7 +64,7 @@ public:
     const std::string& more() const { return more_; }
 
 private:
-    const Request request_;
+    const HttpFields request_;
     const std::string uri_;
     OrthancPluginHttpAuthenticationStatus status_ =
         OrthancPluginHttpAuthenticationStatus_Unauthorized;
@@ -90,9 +74,7 @@ private:
 // Whatever OnFilterError says: without its answer nobody has been recognised.
 OrthancPluginErrorCode decide(OrthancPluginHttpAuthenticationStatus* status,
                               OrthancPluginMemoryBuffer* payload,
-                              OrthancPluginMemoryBuffer* redirection,
-                              const AuthenticationQuestion::Request& request) {
-    const sdk::InsideCallback inside;
+                              OrthancPluginMemoryBuffer* redirection, const HttpFields& request) {
     const auto registry = Registry::current();
     const auto handlers = handlers_of(registry, Family::HttpAuthentication);
     if (handlers.empty() || !may_ask({})) {
@@ -117,34 +99,26 @@ on_request(OrthancPluginHttpAuthenticationStatus* status, OrthancPluginMemoryBuf
            std::uint32_t headers_count, const char* const* headers_keys,
            const char* const* headers_values, std::uint32_t get_count, const char* const* get_keys,
            const char* const* get_values) noexcept {
-    try {
+    return in_callback(OrthancPluginErrorCode_Plugin, [&] {
         return decide(status, payload, redirection,
                       {uri, ip, headers_count, headers_keys, headers_values, get_count, get_keys,
                        get_values});
-    } catch (const std::exception& error) {
-        sdk::Server::get().log_error(error.what());
-        return OrthancPluginErrorCode_Plugin;
-    }
+    });
 }
 
 } // namespace
 
 void add_http_authentication(py::module_& module) {
-    module.def(
-        "RegisterHttpAuthentication",
-        [](py::object callback) {
-            Registration registration{"RegisterHttpAuthentication", "HTTP authentication",
-                                      Family::HttpAuthentication};
-            registration.only_one = true;
-            registration.hook = [](OrthancPluginContext* context) {
-                check_registered(OrthancPluginRegisterHttpAuthentication(context, on_request),
-                                 "RegisterHttpAuthentication", "1.12.9",
-                                 "another plugin authenticates, and Orthanc allows one only");
-                requests_have_payloads = true;
-            };
-            add_handler(registration, std::move(callback));
-        },
-        py::arg(), py::pos_only());
+    Registration registration{"RegisterHttpAuthentication", "HTTP authentication",
+                              Family::HttpAuthentication};
+    registration.only_one = true;
+    registration.hook = [](OrthancPluginContext* context) {
+        check_hooked(context, OrthancPluginRegisterHttpAuthentication(context, on_request),
+                     "RegisterHttpAuthentication", "1.12.9",
+                     "Another plugin authenticates, and Orthanc allows one only");
+        requests_have_payloads = true;
+    };
+    define(module, registration);
 }
 
 } // namespace orthanc_async::callbacks

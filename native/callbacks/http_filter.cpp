@@ -17,32 +17,19 @@ constexpr std::int32_t failure = -1; // HTTP 500: the client sees that nothing w
 
 class HttpFilterQuestion final : public Question {
 public:
-    // Borrowed: read while Orthanc's thread waits.
     struct Request {
         OrthancPluginHttpMethod method;
-        const char* uri;
-        const char* ip;
-        std::uint32_t headers_count;
-        const char* const* headers_keys;
-        const char* const* headers_values;
-        std::uint32_t get_count;
-        const char* const* get_keys;
-        const char* const* get_values;
+        HttpFields fields;
     };
 
-    explicit HttpFilterQuestion(const Request& request) : request_(request), uri_(request.uri) {}
+    explicit HttpFilterQuestion(const Request& request)
+        : request_(request), uri_(request.fields.uri) {}
 
-    py::tuple arguments() override { return py::make_tuple(sdk::to_text(request_.uri)); }
+    py::tuple arguments() override { return py::make_tuple(sdk::to_text(request_.fields.uri)); }
     py::dict keywords() override {
         py::dict fields;
         fields["method"] = sdk::to_enum("HttpMethod", request_.method);
-        fields["ip"] = sdk::to_text(request_.ip);
-        fields["headers"] = sdk::to_text_map(request_.headers_count, request_.headers_keys,
-                                             request_.headers_values);
-        if (request_.method == OrthancPluginHttpMethod_Get) {
-            fields["get"] =
-                sdk::to_text_map(request_.get_count, request_.get_keys, request_.get_values);
-        }
+        request_.fields.add_to(fields, request_.method == OrthancPluginHttpMethod_Get);
         return fields;
     }
     void take(const py::object& result) override {
@@ -63,7 +50,6 @@ private:
 };
 
 std::int32_t decide(const HttpFilterQuestion::Request& request) {
-    const sdk::InsideCallback inside;
     const auto registry = Registry::current();
     if (!registry || !may_ask({})) {
         return failure;
@@ -85,31 +71,23 @@ std::int32_t on_request(OrthancPluginHttpMethod method, const char* uri, const c
                         std::uint32_t headers_count, const char* const* headers_keys,
                         const char* const* headers_values, std::uint32_t get_count,
                         const char* const* get_keys, const char* const* get_values) noexcept {
-    try {
-        return decide({method, uri, ip, headers_count, headers_keys, headers_values, get_count,
-                       get_keys, get_values});
-    } catch (const std::exception& error) {
-        sdk::Server::get().log_error(error.what());
-        return failure;
-    }
+    return in_callback(failure, [&] {
+        return decide({method,
+                       {uri, ip, headers_count, headers_keys, headers_values, get_count, get_keys,
+                        get_values}});
+    });
 }
 
 } // namespace
 
 void add_http_filter(py::module_& module) {
-    module.def(
-        "RegisterIncomingHttpRequestFilter",
-        [](py::object callback) {
-            Registration registration{"RegisterIncomingHttpRequestFilter", "HTTP filter",
-                                      Family::HttpFilter};
-            registration.hook = [](OrthancPluginContext* context) {
-                check_registered(
-                    OrthancPluginRegisterIncomingHttpRequestFilter2(context, on_request),
-                    "RegisterIncomingHttpRequestFilter", "1.3.0");
-            };
-            add_handler(registration, std::move(callback));
-        },
-        py::arg(), py::pos_only());
+    Registration registration{"RegisterIncomingHttpRequestFilter", "HTTP filter",
+                              Family::HttpFilter};
+    registration.hook = [](OrthancPluginContext* context) {
+        check_hooked(context, OrthancPluginRegisterIncomingHttpRequestFilter2(context, on_request),
+                     "RegisterIncomingHttpRequestFilter", "1.3.0");
+    };
+    define(module, registration);
 }
 
 } // namespace orthanc_async::callbacks

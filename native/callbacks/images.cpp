@@ -11,9 +11,11 @@
 #include "../sdk/function_here.hpp"
 #include "../sdk/image_memory.hpp"
 #include "../sdk/invoke.hpp"
+#include "../sdk/results.hpp"
 #include "../sdk/server.hpp"
 #include "../sdk/text.hpp"
 #include "content.hpp"
+#include "core_locks.hpp"
 #include "question.hpp"
 
 namespace py = pybind11;
@@ -35,8 +37,7 @@ public:
     // Makes the copy of a large file on the thread that waits, so that the loop goes on.
     // Thread: Orthanc's. GIL: not held; taken for a moment.
     void prepare() {
-        constexpr std::uint64_t large = 1024 * 1024;
-        if (size_ >= large && !bytes_) {
+        if (size_ >= sdk::large_copy && !bytes_) {
             const runtime::WithGil with;
             try {
                 bytes();
@@ -47,20 +48,11 @@ public:
         }
     }
 
-    // Thread: any, while Orthanc's caller waits. GIL: held, given up while it copies. Throws.
+    // Thread: any, while Orthanc's caller waits. GIL: held, given up while it copies a large
+    // one. Throws.
     py::object bytes() {
         if (!bytes_) {
-            PyObject* const bytes =
-                PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(size_));
-            if (bytes == nullptr) {
-                throw py::error_already_set();
-            }
-            const auto owner = py::reinterpret_steal<py::object>(bytes);
-            {
-                const runtime::WithoutGil without; // nobody else has seen the object yet
-                std::memcpy(PyBytes_AS_STRING(bytes), data_, size_);
-            }
-            bytes_ = runtime::keep(owner);
+            bytes_ = runtime::keep(sdk::copy_bytes(data_, size_));
         }
         return runtime::object_of(bytes_);
     }
@@ -73,12 +65,7 @@ private:
     runtime::Kept bytes_;
 };
 
-bool begins_with(const std::string& text, const char* beginning) {
-    return text.rfind(beginning, 0) == 0;
-}
-
-// Before Orthanc 1.12.2 an SDK function that needs an image held the lock of Orthanc's context,
-// which is not recursive, until it had it. Thread: the one that called the function.
+// Thread: the one that called the function.
 bool context_is_held() {
     const bool by_function = sdk::FunctionHere::is("DecodeDicomImage") ||
                              sdk::FunctionHere::is("TranscodeDicomInstance") ||
@@ -87,33 +74,7 @@ bool context_is_held() {
         return false;
     }
     const sdk::WorkerScope scope;
-    return scope.context() != nullptr &&
-           OrthancPluginCheckVersionAdvanced(scope.context(), 1, 12, 2) == 0;
-}
-
-bool takes_context(const std::string& call) {
-    static constexpr const char* functions[] = {
-        "RestApi",
-        "CallRestApi(",
-        "GetDicomForInstance(",
-        "LookupPatient(",
-        "LookupStudy",
-        "LookupSeries(",
-        "LookupInstance(",
-        "DecodeDicomImage(",
-        "TranscodeDicomInstance(",
-        "DicomInstance.GetInstanceDecodedFrame(",
-        "GetGlobalProperty(",
-        "SetGlobalProperty(",
-        "Job.SubmitJob(",
-        "SetMetricsValue(",
-    };
-    for (const char* const function : functions) {
-        if (begins_with(call, function)) {
-            return true;
-        }
-    }
-    return false;
+    return scope.context() != nullptr && calls_hold_context(scope.context());
 }
 
 class ImageQuestion : public Question {
@@ -125,7 +86,7 @@ public:
         // A registration waits until no image is being decoded.
         return begins_with(call, "RegisterDecodeImageCallback(") ||
                begins_with(call, "RegisterTranscoderCallback(") ||
-               (context_is_held_ && takes_context(call));
+               (context_is_held_ && needs_context(call));
     }
 
 protected:
@@ -228,8 +189,7 @@ private:
 // like one that declines it leaves the image to the next and at last to Orthanc.
 template <class Ask>
 OrthancPluginErrorCode ask_in_turn(Family family, File& file, const Ask& ask_one) noexcept {
-    try {
-        const sdk::InsideCallback inside;
+    return in_callback(declined, [&] {
         const auto registry = Registry::current();
         if (!registry || !may_ask(whenever)) {
             return declined;
@@ -243,10 +203,8 @@ OrthancPluginErrorCode ask_in_turn(Family family, File& file, const Ask& ask_one
                 return code;
             }
         }
-    } catch (const std::exception& error) {
-        sdk::Server::get().log_error(error.what());
-    }
-    return declined;
+        return declined;
+    });
 }
 
 OrthancPluginErrorCode on_decode(OrthancPluginImage** target, const void* dicom,
@@ -282,28 +240,16 @@ OrthancPluginErrorCode on_transcode(OrthancPluginMemoryBuffer* transcoded, const
 } // namespace
 
 void add_images(py::module_& module) {
-    module.def(
-        "RegisterDecodeImageCallback",
-        [](py::object callback) {
-            Registration registration{"RegisterDecodeImageCallback", "image decoder",
-                                      Family::DecodeImage};
-            registration.hook = [](OrthancPluginContext* context) {
-                OrthancPluginRegisterDecodeImageCallback(context, on_decode);
-            };
-            add_handler(registration, std::move(callback));
-        },
-        py::arg(), py::pos_only());
-    module.def(
-        "RegisterTranscoderCallback",
-        [](py::object callback) {
-            Registration registration{"RegisterTranscoderCallback", "transcoder",
-                                      Family::Transcode};
-            registration.hook = [](OrthancPluginContext* context) {
-                OrthancPluginRegisterTranscoderCallback(context, on_transcode);
-            };
-            add_handler(registration, std::move(callback));
-        },
-        py::arg(), py::pos_only());
+    Registration decoder{"RegisterDecodeImageCallback", "image decoder", Family::DecodeImage};
+    decoder.hook = [](OrthancPluginContext* context) {
+        OrthancPluginRegisterDecodeImageCallback(context, on_decode);
+    };
+    define(module, decoder);
+    Registration transcoder{"RegisterTranscoderCallback", "transcoder", Family::Transcode};
+    transcoder.hook = [](OrthancPluginContext* context) {
+        OrthancPluginRegisterTranscoderCallback(context, on_transcode);
+    };
+    define(module, transcoder);
 }
 
 } // namespace orthanc_async::callbacks

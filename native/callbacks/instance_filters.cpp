@@ -17,7 +17,7 @@ constexpr std::int32_t keep = 1;
 constexpr std::int32_t failure = -1; // HTTP 500, or 0xA700 to who sends by C-STORE
 
 // What a sender of C-STORE understands as "not stored, send it again": out of resources.
-constexpr std::uint16_t dimse_failure = 0xa700;
+constexpr std::int32_t dimse_failure = 0xa700;
 
 // One instance put to one filter. The object stays usable until all have answered.
 class InstanceQuestion final : public Question {
@@ -72,7 +72,6 @@ private:
 template <class GoOn>
 bool each_filter(Family family, const OrthancPluginDicomInstance* instance, const char* what,
                  GoOn go_on) {
-    const sdk::InsideCallback inside;
     const auto registry = Registry::current();
     if (!registry || !may_ask({})) {
         sdk::Server::get().log_warning(
@@ -95,7 +94,7 @@ bool each_filter(Family family, const OrthancPluginDicomInstance* instance, cons
 }
 
 std::int32_t on_instance(const OrthancPluginDicomInstance* instance) noexcept {
-    try {
+    return in_callback(failure, [&] {
         std::int32_t decision = keep;
         const bool decided = each_filter(Family::DicomInstanceFilter, instance,
                                          "an incoming instance", [&](std::int32_t value) {
@@ -103,66 +102,47 @@ std::int32_t on_instance(const OrthancPluginDicomInstance* instance) noexcept {
                                              return decision == keep;
                                          });
         return decided ? decision : failure;
-    } catch (const std::exception& error) {
-        sdk::Server::get().log_error(error.what());
-        return failure;
-    }
+    });
 }
 
 std::int32_t on_c_store(std::uint16_t* status,
                         const OrthancPluginDicomInstance* instance) noexcept {
-    try {
-        std::int32_t answer = 0;
+    const auto answer = in_callback<std::int32_t>(dimse_failure, [&] {
+        std::int32_t wanted = 0;
         const bool decided =
             each_filter(Family::CStoreFilter, instance, "an instance received by C-STORE",
                         [&](std::int32_t value) {
-                            answer = value;
-                            return answer == 0;
+                            wanted = value;
+                            return wanted == 0;
                         });
-        if (!decided) {
-            answer = dimse_failure;
-        }
-        if (answer == 0) {
-            return keep;
-        }
-        *status = static_cast<std::uint16_t>(answer);
-        return discard;
-    } catch (const std::exception& error) {
-        sdk::Server::get().log_error(error.what());
-        *status = dimse_failure;
-        return discard;
+        return decided ? wanted : dimse_failure;
+    });
+    if (answer == 0) {
+        return keep;
     }
+    *status = static_cast<std::uint16_t>(answer);
+    return discard;
 }
 
 } // namespace
 
 void add_instance_filters(py::module_& module) {
-    module.def(
-        "RegisterIncomingDicomInstanceFilter",
-        [](py::object callback) {
-            Registration registration{"RegisterIncomingDicomInstanceFilter", "instance filter",
-                                      Family::DicomInstanceFilter};
-            registration.hook = [](OrthancPluginContext* context) {
-                check_registered(
-                    OrthancPluginRegisterIncomingDicomInstanceFilter(context, on_instance),
-                    "RegisterIncomingDicomInstanceFilter", "1.6.1");
-            };
-            add_handler(registration, std::move(callback));
-        },
-        py::arg(), py::pos_only());
-    module.def(
-        "RegisterIncomingCStoreInstanceFilter",
-        [](py::object callback) {
-            Registration registration{"RegisterIncomingCStoreInstanceFilter", "C-STORE filter",
-                                      Family::CStoreFilter};
-            registration.hook = [](OrthancPluginContext* context) {
-                check_registered(
-                    OrthancPluginRegisterIncomingCStoreInstanceFilter(context, on_c_store),
-                    "RegisterIncomingCStoreInstanceFilter", "1.10.0");
-            };
-            add_handler(registration, std::move(callback));
-        },
-        py::arg(), py::pos_only());
+    Registration of_any{"RegisterIncomingDicomInstanceFilter", "instance filter",
+                        Family::DicomInstanceFilter};
+    of_any.hook = [](OrthancPluginContext* context) {
+        check_hooked(context,
+                     OrthancPluginRegisterIncomingDicomInstanceFilter(context, on_instance),
+                     "RegisterIncomingDicomInstanceFilter", "1.6.1");
+    };
+    define(module, of_any);
+    Registration of_c_store{"RegisterIncomingCStoreInstanceFilter", "C-STORE filter",
+                            Family::CStoreFilter};
+    of_c_store.hook = [](OrthancPluginContext* context) {
+        check_hooked(context,
+                     OrthancPluginRegisterIncomingCStoreInstanceFilter(context, on_c_store),
+                     "RegisterIncomingCStoreInstanceFilter", "1.10.0");
+    };
+    define(module, of_c_store);
 }
 
 } // namespace orthanc_async::callbacks

@@ -29,33 +29,22 @@ JobState& state_of(void* payload) {
     return **static_cast<Payload*>(payload);
 }
 
-// Nothing may leave a C function.
-template <class Result, class Body> Result guarded_call(Result otherwise, const Body& body) {
-    try {
-        const sdk::InsideCallback inside;
-        return body();
-    } catch (const std::exception& error) {
-        sdk::Server::get().log_error(error.what());
-        return otherwise;
-    }
-}
-
 void on_finalize(void* job) noexcept {
     const std::unique_ptr<Payload> payload(static_cast<Payload*>(job));
-    guarded_call(0, [&] {
+    in_callback(0, [&] {
         (*payload)->finalize();
         return 0;
     });
 }
 
 float on_progress(void* job) noexcept {
-    return guarded_call(0.0F, [&] { return state_of(job).progress(); });
+    return in_callback(0.0F, [&] { return state_of(job).progress(); });
 }
 
 // Orthanc copies the text before it asks again on the same thread.
 const char* on_content(void* job) noexcept {
     static thread_local std::string content;
-    return guarded_call("{}", [&] {
+    return in_callback<const char*>("{}", [&] {
         content = state_of(job).content();
         return content.c_str();
     });
@@ -64,7 +53,7 @@ const char* on_content(void* job) noexcept {
 // Null: the job is not to be saved.
 const char* on_serialized(void* job) noexcept {
     static thread_local std::string serialized;
-    return guarded_call<const char*>(nullptr, [&]() -> const char* {
+    return in_callback<const char*>(nullptr, [&]() -> const char* {
         auto text = state_of(job).serialized();
         if (!text) {
             return nullptr;
@@ -75,18 +64,18 @@ const char* on_serialized(void* job) noexcept {
 }
 
 OrthancPluginJobStepStatus on_step(void* job) noexcept {
-    return guarded_call(OrthancPluginJobStepStatus_Failure, [&] { return state_of(job).step(); });
+    return in_callback(OrthancPluginJobStepStatus_Failure, [&] { return state_of(job).step(); });
 }
 
 OrthancPluginErrorCode on_stop(void* job, OrthancPluginJobStopReason reason) noexcept {
-    return guarded_call(OrthancPluginErrorCode_Plugin, [&] {
+    return in_callback(OrthancPluginErrorCode_Plugin, [&] {
         state_of(job).stop(reason);
         return OrthancPluginErrorCode_Success;
     });
 }
 
 OrthancPluginErrorCode on_reset(void* job) noexcept {
-    return guarded_call(OrthancPluginErrorCode_Plugin, [&] {
+    return in_callback(OrthancPluginErrorCode_Plugin, [&] {
         state_of(job).reset();
         return OrthancPluginErrorCode_Success;
     });
@@ -323,16 +312,7 @@ OrthancPluginJob* unserialize(const char* type, const char* serialized) {
 }
 
 OrthancPluginJob* on_unserialize(const char* type, const char* serialized) noexcept {
-    return guarded_call<OrthancPluginJob*>(nullptr, [&] { return unserialize(type, serialized); });
-}
-
-void register_unserializer(py::object callback) {
-    Registration registration{"RegisterJobsUnserializer", "jobs unserializer",
-                              Family::JobsUnserializer};
-    registration.hook = [](OrthancPluginContext* context) {
-        OrthancPluginRegisterJobsUnserializer(context, on_unserialize);
-    };
-    add_handler(registration, std::move(callback));
+    return in_callback<OrthancPluginJob*>(nullptr, [&] { return unserialize(type, serialized); });
 }
 
 } // namespace
@@ -374,7 +354,12 @@ void add_jobs(py::module_& module) {
         .attr("__module__") = "orthanc";
     module.def("CreateJob", &create, py::arg(), py::arg(), py::arg() = py::none(),
                py::arg() = py::none(), py::pos_only());
-    module.def("RegisterJobsUnserializer", &register_unserializer, py::arg(), py::pos_only());
+    Registration unserializer{"RegisterJobsUnserializer", "jobs unserializer",
+                              Family::JobsUnserializer};
+    unserializer.hook = [](OrthancPluginContext* context) {
+        OrthancPluginRegisterJobsUnserializer(context, on_unserialize);
+    };
+    define(module, unserializer);
 
     py::class_<JobStep, std::shared_ptr<JobStep>>(module, "_JobStep")
         .def("describe", &JobStep::describe)

@@ -25,36 +25,32 @@ public:
     }
 };
 
-void on_refresh() noexcept {
-    const sdk::InsideCallback inside;
-    try {
-        const auto registry = Registry::current();
-        // Who asks while Orthanc starts or stops gets the last values.
-        if (!registry || !may_ask({false, false})) {
-            return;
-        }
-        for (const Handler* handler : handlers_of(registry, Family::RefreshMetrics)) {
-            ask(registry, *handler, std::make_shared<RefreshQuestion>()); // a failure is logged
-        }
-    } catch (const std::exception& error) {
-        sdk::Server::get().log_error(error.what());
+void refresh() {
+    const auto registry = Registry::current();
+    // Who asks while Orthanc starts or stops gets the last values.
+    if (!registry || !may_ask({false, false})) {
+        return;
     }
+    for (const Handler* handler : handlers_of(registry, Family::RefreshMetrics)) {
+        ask(registry, *handler, std::make_shared<RefreshQuestion>()); // a failure is logged
+    }
+}
+
+void on_refresh() noexcept {
+    in_callback(0, [] {
+        refresh();
+        return 0;
+    });
 }
 
 } // namespace
 
 void add_metrics(py::module_& module) {
-    module.def(
-        "RegisterRefreshMetricsCallback",
-        [](py::object callback) {
-            Registration registration{"RegisterRefreshMetricsCallback", "metrics",
-                                      Family::RefreshMetrics};
-            registration.hook = [](OrthancPluginContext* context) {
-                OrthancPluginRegisterRefreshMetricsCallback(context, on_refresh);
-            };
-            add_handler(registration, std::move(callback));
-        },
-        py::arg(), py::pos_only());
+    Registration registration{"RegisterRefreshMetricsCallback", "metrics", Family::RefreshMetrics};
+    registration.hook = [](OrthancPluginContext* context) {
+        OrthancPluginRegisterRefreshMetricsCallback(context, on_refresh);
+    };
+    define(module, registration);
 }
 
 } // namespace orthanc_async::callbacks

@@ -219,14 +219,10 @@ void* create_move(OrthancPluginResourceType type, const char* patient, const cha
                   const char* study, const char* series, const char* instance,
                   const char* originator_aet, const char* source_aet, const char* target_aet,
                   std::uint16_t originator_id) noexcept {
-    const sdk::InsideCallback inside;
-    try {
+    return in_callback<void*>(nullptr, [&] {
         return open_move(type, patient, accession, study, series, instance, target_aet,
                          originator_id, Peer(originator_aet, source_aet), false);
-    } catch (const std::exception& error) {
-        sdk::Server::get().log_error(error.what());
-        return nullptr;
-    }
+    });
 }
 
 #if ORTHANC_ASYNC_HAS_CONNECTIONS
@@ -234,16 +230,12 @@ void* create_connected_move(OrthancPluginResourceType type, const char* patient,
                             const char* accession, const char* study, const char* series,
                             const char* instance, const OrthancPluginDicomConnection* connection,
                             const char* target_aet, std::uint16_t originator_id) noexcept {
-    const sdk::InsideCallback inside;
-    try {
+    return in_callback<void*>(nullptr, [&] {
         const Peer peer(connection);
         const Peer::Call call(peer);
         return open_move(type, patient, accession, study, series, instance, target_aet,
                          originator_id, peer, true);
-    } catch (const std::exception& error) {
-        sdk::Server::get().log_error(error.what());
-        return nullptr;
-    }
+    });
 }
 #endif
 
@@ -252,8 +244,7 @@ std::uint32_t get_size(void* driver) noexcept {
 }
 
 OrthancPluginErrorCode apply_move(void* pointer) noexcept {
-    const sdk::InsideCallback inside;
-    try {
+    return in_callback(OrthancPluginErrorCode_Plugin, [&] {
         const Driver& driver = *static_cast<Driver*>(pointer);
         if (!may_ask({})) {
             return OrthancPluginErrorCode_Plugin;
@@ -268,20 +259,15 @@ OrthancPluginErrorCode apply_move(void* pointer) noexcept {
         return ask_only(driver.registry, Family::MoveApply, question) == Outcome::Answered
                    ? question->code()
                    : OrthancPluginErrorCode_Plugin;
-    } catch (const std::exception& error) {
-        sdk::Server::get().log_error(error.what());
-        return OrthancPluginErrorCode_Plugin;
-    }
+    });
 }
 
 void free_move(void* pointer) noexcept {
-    const sdk::InsideCallback inside;
     const std::unique_ptr<Driver> driver(static_cast<Driver*>(pointer));
-    try {
+    in_callback(0, [&] {
         let_go(*driver);
-    } catch (const std::exception& error) {
-        sdk::Server::get().log_error(error.what());
-    }
+        return 0;
+    });
 }
 
 // A handler that sends a whole study itself needs more than the usual half minute.
@@ -292,10 +278,10 @@ Registration registration(const char* function, Form form) {
     move.form = form;
     move.only_one = true;
     move.hook = [](OrthancPluginContext* context) {
-        check_hooked(context,
-                     OrthancPluginRegisterMoveCallback(context, create_move, get_size, apply_move,
-                                                       free_move),
-                     "RegisterMoveCallback", "1.1.0");
+        check_scp_hooked(context,
+                         OrthancPluginRegisterMoveCallback(context, create_move, get_size,
+                                                           apply_move, free_move),
+                         "RegisterMoveCallback", "1.1.0");
     };
     return move;
 }
@@ -322,14 +308,9 @@ void add_driver(Registration move, const py::object& create, const py::object& s
 } // namespace
 
 void add_move(py::module_& module) {
-    module.def(
-        "RegisterMoveCallback",
-        [](py::object callback) {
-            Registration move = registration("RegisterMoveCallback", whole);
-            move.timeout = whole_timeout;
-            add_handler(move, std::move(callback));
-        },
-        py::arg(), py::pos_only());
+    Registration whole_move = registration("RegisterMoveCallback", whole);
+    whole_move.timeout = whole_timeout;
+    define(module, whole_move);
     module.def(
         "RegisterMoveCallback2",
         [](const py::object& create, const py::object& size, const py::object& apply,
@@ -344,10 +325,11 @@ void add_move(py::module_& module) {
            const py::object& free) {
             Registration move = registration("RegisterMoveCallback3", with_connection);
             move.hook = [](OrthancPluginContext* context) {
-                check_hooked(context,
-                             OrthancPluginRegisterMoveCallback2(context, create_connected_move,
-                                                                get_size, apply_move, free_move),
-                             "RegisterMoveCallback3", "1.12.10");
+                check_scp_hooked(context,
+                                 OrthancPluginRegisterMoveCallback2(context, create_connected_move,
+                                                                    get_size, apply_move,
+                                                                    free_move),
+                                 "RegisterMoveCallback3", "1.12.10");
             };
             add_driver(move, create, size, apply, free);
         },

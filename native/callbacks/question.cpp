@@ -404,6 +404,27 @@ void add_handler(const Registration& registration, py::object callable) {
     family.count = family.handlers.size();
 }
 
+void define(py::module_& module, const Registration& registration) {
+    module.def(
+        registration.function,
+        [registration](py::object callable) { add_handler(registration, std::move(callable)); },
+        py::arg(), py::pos_only());
+}
+
+void check_hooked(OrthancPluginContext* context, OrthancPluginErrorCode code, const char* function,
+                  const char* since, const char* hint) {
+    if (code == OrthancPluginErrorCode_Success) {
+        return;
+    }
+    const std::string name = std::string("orthanc.") + function;
+    if (code == OrthancPluginErrorCode_UnknownPluginService) {
+        throw std::runtime_error(name + "() needs Orthanc " + since + " or newer, and this is " +
+                                 context->orthancVersion);
+    }
+    throw std::runtime_error(name + "(): Orthanc has refused (error " + std::to_string(code) +
+                             "). " + hint);
+}
+
 void abandon_questions() {
     for (const auto& pending : live()) {
         pending->abandon();

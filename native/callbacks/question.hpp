@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "boundary.hpp"
 #include "registry.hpp"
 
 namespace orthanc_async::callbacks {
@@ -90,6 +91,14 @@ struct Registration {
 // Adds a handler. While scripts are loaded that is always possible; later a family's first handler
 // cannot be added on the running loop. Throws. GIL: held.
 void add_handler(const Registration& registration, pybind11::object callable);
+
+// Adds the function of that name, whose only argument is the handler, to the module. GIL: held.
+void define(pybind11::module_& module, const Registration& registration);
+
+// Throws RuntimeError's twin when Orthanc has refused a family's C function. `since`: the first
+// Orthanc that has it; `hint`: what else may be the reason. GIL: any.
+void check_hooked(OrthancPluginContext* context, OrthancPluginErrorCode code, const char* function,
+                  const char* since, const char* hint = "");
 
 // At the stop of Orthanc: every waiting thread is let go. Thread: any. GIL: any.
 void abandon_questions();

@@ -1,4 +1,5 @@
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -118,7 +119,6 @@ OrthancPluginReceivedInstanceAction refuse(OrthancPluginMemoryBuffer64* modified
 
 OrthancPluginReceivedInstanceAction decide(OrthancPluginMemoryBuffer64* modified, Dicom dicom,
                                            OrthancPluginInstanceOrigin origin) {
-    const sdk::InsideCallback inside;
     const auto registry = Registry::current();
     if (!registry || !may_ask({})) {
         sdk::Server::get().log_warning(
@@ -150,31 +150,22 @@ OrthancPluginReceivedInstanceAction decide(OrthancPluginMemoryBuffer64* modified
 OrthancPluginReceivedInstanceAction on_received(OrthancPluginMemoryBuffer64* modified,
                                                 const void* data, std::uint64_t size,
                                                 OrthancPluginInstanceOrigin origin) noexcept {
-    try {
-        return decide(modified, {data, size, nullptr, nullptr}, origin);
-    } catch (const std::exception& error) {
-        sdk::Server::get().log_error(error.what());
-        return refuse(modified);
-    }
+    const auto decision = in_callback<std::optional<OrthancPluginReceivedInstanceAction>>(
+        std::nullopt, [&] { return decide(modified, {data, size, nullptr, nullptr}, origin); });
+    return decision ? *decision : refuse(modified);
 }
 
 } // namespace
 
 void add_received_instance(py::module_& module) {
-    module.def(
-        "RegisterReceivedInstanceCallback",
-        [](py::object callback) {
-            Registration registration{"RegisterReceivedInstanceCallback", "received instance",
-                                      Family::ReceivedInstance};
-            registration.hook = [](OrthancPluginContext* context) {
-                check_registered(
-                    OrthancPluginRegisterReceivedInstanceCallback(context, on_received),
-                    "RegisterReceivedInstanceCallback", "1.10.0",
-                    "another plugin handles received instances, and Orthanc allows one only");
-            };
-            add_handler(registration, std::move(callback));
-        },
-        py::arg(), py::pos_only());
+    Registration registration{"RegisterReceivedInstanceCallback", "received instance",
+                              Family::ReceivedInstance};
+    registration.hook = [](OrthancPluginContext* context) {
+        check_hooked(context, OrthancPluginRegisterReceivedInstanceCallback(context, on_received),
+                     "RegisterReceivedInstanceCallback", "1.10.0",
+                     "Another plugin handles received instances, and Orthanc allows one only");
+    };
+    define(module, registration);
 }
 
 } // namespace orthanc_async::callbacks

@@ -1,6 +1,6 @@
 #include "registry.hpp"
 
-#include "../runtime/runtime.hpp"
+#include "../runtime/kept.hpp"
 
 namespace py = pybind11;
 
@@ -16,33 +16,13 @@ std::shared_ptr<Registry>& slot() {
 } // namespace
 
 std::shared_ptr<const Handler> keep_handler(Handler handler) {
-    class Burial final : public runtime::Message {
-    public:
-        explicit Burial(const Handler* handler) : handler_(handler) {}
-        void deliver() override {}
-
-    private:
-        std::unique_ptr<const Handler> handler_;
-    };
-    return {new Handler(std::move(handler)), [](const Handler* kept) {
-                runtime::Runtime::get().mailbox.post(std::make_unique<Burial>(kept));
-            }};
+    return runtime::buried_in_the_end(std::make_unique<Handler>(std::move(handler)));
 }
 
 std::shared_ptr<Registry> Registry::create(const py::module_& dispatch, bool limits_handlers) {
-    // A call of Orthanc's may hold the last reference on a thread without the GIL: the mailbox
-    // carries it to where it may be destroyed.
-    class Burial final : public runtime::Message {
-    public:
-        explicit Burial(Registry* registry) : registry_(registry) {}
-        void deliver() override {}
-
-    private:
-        std::unique_ptr<Registry> registry_;
-    };
-    return {new Registry(dispatch, limits_handlers), [](Registry* registry) {
-                runtime::Runtime::get().mailbox.post(std::make_unique<Burial>(registry));
-            }};
+    // A call of Orthanc's may hold the last reference on a thread without the GIL.
+    return runtime::buried_in_the_end(
+        std::unique_ptr<Registry>(new Registry(dispatch, limits_handlers))); // NOLINT: private
 }
 
 Registry::Registry(const py::module_& dispatch, bool limits)

@@ -10,6 +10,7 @@
 #include "../runtime/runtime.hpp"
 #include "../sdk/call_scope.hpp"
 #include "../sdk/server.hpp"
+#include "boundary.hpp"
 #include "rest_call.hpp"
 #include "served.hpp"
 
@@ -90,16 +91,17 @@ std::shared_ptr<RestCall> admit(std::size_t route, const char* uri,
 }
 
 OrthancPluginErrorCode handle(std::size_t route, OrthancPluginRestOutput* output, const char* uri,
-                              const OrthancPluginHttpRequest* request) {
-    const sdk::InsideCallback inside;
-    const sdk::WorkerScope scope;
-    if (scope.context() == nullptr) {
-        return OrthancPluginErrorCode_Plugin;
-    }
-    const char* refusal = nullptr;
-    const auto call = admit(route, uri, request, nullptr, refusal);
-    return call ? call->serve(scope.context(), output)
-                : refuse(scope.context(), output, uri, request->method, refusal);
+                              const OrthancPluginHttpRequest* request) noexcept {
+    return in_callback(OrthancPluginErrorCode_Plugin, [&] {
+        const sdk::WorkerScope scope;
+        if (scope.context() == nullptr) {
+            return OrthancPluginErrorCode_Plugin;
+        }
+        const char* refusal = nullptr;
+        const auto call = admit(route, uri, request, nullptr, refusal);
+        return call ? call->serve(scope.context(), output)
+                    : refuse(scope.context(), output, uri, request->method, refusal);
+    });
 }
 
 // A POST or PUT whose body arrives in chunks: Orthanc's thread comes back for each of them, and at
@@ -116,22 +118,11 @@ ChunkedRequest& request_of(OrthancPluginServerChunkedRequestReader* reader) {
     return *reinterpret_cast<ChunkedRequest*>(reader);
 }
 
-// Nothing may leave a C function.
-template <class Body> OrthancPluginErrorCode guarded(const Body& body) noexcept {
-    try {
-        const sdk::InsideCallback inside;
-        return body();
-    } catch (const std::exception& error) {
-        sdk::Server::get().log_error(error.what());
-        return OrthancPluginErrorCode_Plugin;
-    }
-}
-
 template <std::size_t Route>
 OrthancPluginErrorCode create_reader(OrthancPluginServerChunkedRequestReader** reader,
                                      const char* uri,
                                      const OrthancPluginHttpRequest* request) noexcept {
-    return guarded([&] {
+    return in_callback(OrthancPluginErrorCode_Plugin, [&] {
         auto chunked = std::make_unique<ChunkedRequest>();
         chunked->uri = uri;
         chunked->method = request->method;
@@ -146,7 +137,7 @@ OrthancPluginErrorCode create_reader(OrthancPluginServerChunkedRequestReader** r
 
 OrthancPluginErrorCode add_chunk(OrthancPluginServerChunkedRequestReader* reader, const void* data,
                                  std::uint32_t size) noexcept {
-    return guarded([&] {
+    return in_callback(OrthancPluginErrorCode_Plugin, [&] {
         const ChunkedRequest& request = request_of(reader);
         if (request.call) {
             request.body->add(data, size);
@@ -158,7 +149,7 @@ OrthancPluginErrorCode add_chunk(OrthancPluginServerChunkedRequestReader* reader
 
 OrthancPluginErrorCode execute(OrthancPluginServerChunkedRequestReader* reader,
                                OrthancPluginRestOutput* output) noexcept {
-    return guarded([&] {
+    return in_callback(OrthancPluginErrorCode_Plugin, [&] {
         ChunkedRequest& request = request_of(reader);
         request.body->end(true);
         const auto call = std::move(request.call);
@@ -174,7 +165,7 @@ OrthancPluginErrorCode execute(OrthancPluginServerChunkedRequestReader* reader,
 }
 
 void finalize_reader(OrthancPluginServerChunkedRequestReader* reader) noexcept {
-    guarded([&] {
+    in_callback(OrthancPluginErrorCode_Plugin, [&] {
         const std::unique_ptr<ChunkedRequest> request(&request_of(reader));
         if (request->call) { // the client has gone
             request->body->end(false);
@@ -187,12 +178,7 @@ void finalize_reader(OrthancPluginServerChunkedRequestReader* reader) noexcept {
 template <std::size_t Route>
 OrthancPluginErrorCode entry(OrthancPluginRestOutput* output, const char* uri,
                              const OrthancPluginHttpRequest* request) noexcept {
-    try {
-        return handle(Route, output, uri, request);
-    } catch (const std::exception& error) {
-        sdk::Server::get().log_error(error.what());
-        return OrthancPluginErrorCode_Plugin;
-    }
+    return handle(Route, output, uri, request);
 }
 
 template <std::size_t... Routes>

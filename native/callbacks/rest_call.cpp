@@ -9,6 +9,7 @@
 #include "../runtime/gil.hpp"
 #include "../runtime/runtime.hpp"
 #include "../runtime/task.hpp"
+#include "../sdk/results.hpp"
 #include "../sdk/text.hpp"
 #include "payloads.hpp"
 #include "served.hpp"
@@ -41,41 +42,10 @@ const FieldNames& field_names() {
     return names;
 }
 
-// Above this size a copy takes longer than a way to another thread and back.
-constexpr std::size_t large_body = 1024 * 1024;
-
-py::object new_bytes(std::size_t size) {
-    PyObject* const bytes = PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(size));
-    if (bytes == nullptr) {
-        throw py::error_already_set();
-    }
-    return py::reinterpret_steal<py::object>(bytes);
-}
-
-// The GIL is given up while a large one is copied: nobody else has seen the object yet.
-py::object copy_bytes(const void* data, std::size_t size) {
-    py::object bytes = new_bytes(size);
-    std::optional<runtime::WithoutGil> without;
-    if (size >= large_body) {
-        without.emplace();
-    }
-    std::copy_n(static_cast<const char*>(data), size, PyBytes_AS_STRING(bytes.ptr()));
-    without.reset();
-    return bytes;
-}
-
 void set_item(py::dict& target, PyObject* key, const py::object& value) {
     if (PyDict_SetItem(target.ptr(), key, value.ptr()) != 0) {
         throw py::error_already_set();
     }
-}
-
-py::dict text_map(std::uint32_t count, const char* const* keys, const char* const* values) {
-    py::dict map;
-    for (std::uint32_t i = 0; i < count; ++i) {
-        set_item(map, sdk::to_text(keys[i]).ptr(), sdk::to_text(values[i]));
-    }
-    return map;
 }
 
 } // namespace
@@ -248,7 +218,8 @@ class RestCall::BodyCopy final : public sdk::OutputOperation {
 public:
     BodyCopy(std::shared_ptr<RestCall> call, py::object output, py::dict fields)
         : call_(std::move(call)), output_(std::move(output)), fields_(std::move(fields)),
-          body_(new_bytes(call_->request_->bodySize)), target_(PyBytes_AS_STRING(body_.ptr())) {}
+          body_(sdk::new_bytes(call_->request_->bodySize)),
+          target_(PyBytes_AS_STRING(body_.ptr())) {}
 
     void run(OrthancPluginContext* /*context*/,
              OrthancPluginRestOutput* /*output*/) noexcept override {
@@ -292,17 +263,17 @@ py::dict RestCall::request_fields() const {
     set_item(fields, names.groups, groups);
     if (method_ == OrthancPluginHttpMethod_Get) {
         set_item(fields, names.get,
-                 text_map(request.getCount, request.getKeys, request.getValues));
+                 sdk::to_text_map(request.getCount, request.getKeys, request.getValues));
         if (handler_.wants_query && request.getCount > 0) {
             set_item(fields, names.query, query_pairs());
         }
     }
     set_item(fields, names.headers,
-             text_map(request.headersCount, request.headersKeys, request.headersValues));
+             sdk::to_text_map(request.headersCount, request.headersKeys, request.headersValues));
 #if ORTHANC_PLUGINS_VERSION_IS_ABOVE(1, 12, 9)
     if (requests_have_payloads && request.authenticationPayloadSize > 0) {
         fields["authenticationPayload"] =
-            copy_bytes(request.authenticationPayload, request.authenticationPayloadSize);
+            sdk::copy_bytes(request.authenticationPayload, request.authenticationPayloadSize);
     }
 #endif
     return fields;
@@ -319,7 +290,7 @@ void RestCall::start() {
         if (chunks_) {
             set_item(fields, field_names().body, make_chunked_body(chunks_));
         } else if (has_body()) {
-            if (handler_.is_async && request_->bodySize >= large_body) {
+            if (handler_.is_async && request_->bodySize >= sdk::large_copy) {
                 std::unique_ptr<sdk::OutputOperation> copy =
                     std::make_unique<BodyCopy>(shared_from_this(), output, fields);
                 if (perform(copy, Role::Preparation) != Verdict::Accepted) {
@@ -327,7 +298,8 @@ void RestCall::start() {
                 }
                 return;
             }
-            set_item(fields, field_names().body, copy_bytes(request_->body, request_->bodySize));
+            set_item(fields, field_names().body,
+                     sdk::copy_bytes(request_->body, request_->bodySize));
         }
         request_is_read();
         run_handler(output, fields);

@@ -20,6 +20,8 @@ namespace {
 // Orthanc itself needs its files: before on_startup, and for what ends while it drains.
 constexpr When always{false, true};
 
+constexpr auto failure = OrthancPluginErrorCode_StorageAreaPlugin;
+
 // Asks the only handler of a family. What fails here fails in Orthanc: nothing is lost in silence.
 OrthancPluginErrorCode put(Family family, const std::shared_ptr<FileQuestion>& question) {
     const auto registry = Registry::current();
@@ -29,10 +31,10 @@ OrthancPluginErrorCode put(Family family, const std::shared_ptr<FileQuestion>& q
             (question->describe() +
              " fails: the storage area of the script is not there while Orthanc stops")
                 .c_str());
-        return OrthancPluginErrorCode_StorageAreaPlugin;
+        return failure;
     }
     if (ask(registry, *handlers.front(), question) != Outcome::Answered) {
-        return OrthancPluginErrorCode_StorageAreaPlugin;
+        return failure;
     }
     if (question->code() != OrthancPluginErrorCode_Success) {
         sdk::Server::get().log_error((handlers.front()->name + ", " + question->describe() +
@@ -41,17 +43,6 @@ OrthancPluginErrorCode put(Family family, const std::shared_ptr<FileQuestion>& q
                                          .c_str());
     }
     return question->code();
-}
-
-// The boundary to C. Thread: Orthanc's. GIL: not held, but where a `def` has called Orthanc.
-template <class Body> OrthancPluginErrorCode guarded(const Body& body) noexcept {
-    const sdk::InsideCallback inside;
-    try {
-        return body();
-    } catch (const std::exception& error) {
-        sdk::Server::get().log_error(error.what());
-        return OrthancPluginErrorCode_StorageAreaPlugin;
-    }
 }
 
 OrthancPluginErrorCode fill(OrthancPluginMemoryBuffer64* target, const Content& content) {
@@ -66,7 +57,7 @@ OrthancPluginErrorCode fill(OrthancPluginMemoryBuffer64* target, const Content& 
 
 OrthancPluginErrorCode create(const char* uuid, const void* content, std::int64_t size,
                               OrthancPluginContentType type) noexcept {
-    return guarded([&] {
+    return in_callback(failure, [&] {
         return put(Family::StorageCreate,
                    std::make_shared<CreateQuestion>(uuid, type, content,
                                                     static_cast<std::uint64_t>(size)));
@@ -75,13 +66,13 @@ OrthancPluginErrorCode create(const char* uuid, const void* content, std::int64_
 
 OrthancPluginErrorCode read_whole(OrthancPluginMemoryBuffer64* target, const char* uuid,
                                   OrthancPluginContentType type) noexcept {
-    return guarded([&] {
+    return in_callback(failure, [&] {
         const auto question = std::make_shared<ReadQuestion>(uuid, type);
         auto code = put(Family::StorageRead, question);
         if (code == OrthancPluginErrorCode_Success) {
             const sdk::WorkerScope scope;
             code = scope.context() == nullptr
-                       ? OrthancPluginErrorCode_StorageAreaPlugin
+                       ? failure
                        : OrthancPluginCreateMemoryBuffer64(scope.context(), target,
                                                            question->content().size());
         }
@@ -91,7 +82,7 @@ OrthancPluginErrorCode read_whole(OrthancPluginMemoryBuffer64* target, const cha
 
 OrthancPluginErrorCode read_range(OrthancPluginMemoryBuffer64* target, const char* uuid,
                                   OrthancPluginContentType type, std::uint64_t start) noexcept {
-    return guarded([&] {
+    return in_callback(failure, [&] {
         const auto question = std::make_shared<ReadQuestion>(uuid, type);
         question->of_range(start, target->size);
         const auto code = put(Family::StorageReadRange, question);
@@ -100,8 +91,9 @@ OrthancPluginErrorCode read_range(OrthancPluginMemoryBuffer64* target, const cha
 }
 
 OrthancPluginErrorCode remove(const char* uuid, OrthancPluginContentType type) noexcept {
-    return guarded(
-        [&] { return put(Family::StorageRemove, std::make_shared<RemoveQuestion>(uuid, type)); });
+    return in_callback(failure, [&] {
+        return put(Family::StorageRemove, std::make_shared<RemoveQuestion>(uuid, type));
+    });
 }
 
 #if ORTHANC_PLUGINS_VERSION_IS_ABOVE(1, 12, 8)
@@ -111,7 +103,7 @@ OrthancPluginErrorCode create_custom(OrthancPluginMemoryBuffer* custom_data, con
                                      OrthancPluginContentType type,
                                      OrthancPluginCompressionType compression,
                                      const OrthancPluginDicomInstance* instance) noexcept {
-    return guarded([&] {
+    return in_callback(failure, [&] {
         const auto question = std::make_shared<CreateQuestion>(uuid, type, content, size);
         std::optional<sdk::Loan<sdk::BorrowedInstance>> loan;
         if (instance != nullptr) {
@@ -124,7 +116,7 @@ OrthancPluginErrorCode create_custom(OrthancPluginMemoryBuffer* custom_data, con
             const sdk::WorkerScope scope;
             code =
                 scope.context() == nullptr
-                    ? OrthancPluginErrorCode_StorageAreaPlugin
+                    ? failure
                     : OrthancPluginCreateMemoryBuffer(scope.context(), custom_data,
                                                       static_cast<std::uint32_t>(answer.size()));
             if (code == OrthancPluginErrorCode_Success) {
@@ -139,7 +131,7 @@ OrthancPluginErrorCode read_range_custom(OrthancPluginMemoryBuffer64* target, co
                                          OrthancPluginContentType type, std::uint64_t start,
                                          const void* custom_data,
                                          std::uint32_t custom_data_size) noexcept {
-    return guarded([&] {
+    return in_callback(failure, [&] {
         const auto question = std::make_shared<ReadQuestion>(uuid, type);
         question->of_range(start, target->size);
         question->extend({custom_data, custom_data_size});
@@ -151,7 +143,7 @@ OrthancPluginErrorCode read_range_custom(OrthancPluginMemoryBuffer64* target, co
 OrthancPluginErrorCode remove_custom(const char* uuid, OrthancPluginContentType type,
                                      const void* custom_data,
                                      std::uint32_t custom_data_size) noexcept {
-    return guarded([&] {
+    return in_callback(failure, [&] {
         const auto question = std::make_shared<RemoveQuestion>(uuid, type);
         question->extend({custom_data, custom_data_size});
         return put(Family::StorageRemove, question);
@@ -164,19 +156,8 @@ OrthancPluginErrorCode remove_custom(const char* uuid, OrthancPluginContentType 
 // Thread: any. GIL: not held.
 template <class Parameters>
 void take_over(OrthancPluginContext* context, _OrthancPluginService service,
-               const Parameters& parameters) {
-    const OrthancPluginErrorCode code = context->InvokeService(context, service, &parameters);
-    if (code == OrthancPluginErrorCode_UnknownPluginService) {
-        throw std::runtime_error(
-            std::string("a storage area with custom data needs Orthanc 1.12.8 "
-                        "or newer, and this is Orthanc ") +
-            context->orthancVersion);
-    }
-    if (code != OrthancPluginErrorCode_Success) {
-        const char* const text = OrthancPluginGetErrorDescription(context, code);
-        throw std::runtime_error(std::string("Orthanc has refused the storage area: ") +
-                                 (text == nullptr ? "unknown error" : text));
-    }
+               const Parameters& parameters, const char* function, const char* since) {
+    check_hooked(context, context->InvokeService(context, service, &parameters), function, since);
     storage_locks() = StorageLocks::find(context);
 }
 
@@ -186,7 +167,8 @@ template <bool has_range> void take_over_2(OrthancPluginContext* context) {
     parameters.readWhole = read_whole;
     parameters.readRange = has_range ? read_range : nullptr;
     parameters.remove = remove;
-    take_over(context, _OrthancPluginService_RegisterStorageArea2, parameters);
+    take_over(context, _OrthancPluginService_RegisterStorageArea2, parameters,
+              "RegisterStorageArea2", "1.9.0");
 }
 
 using Parts = std::vector<std::pair<Family, py::object>>;
@@ -252,7 +234,8 @@ void add_storage(py::module_& module) {
                 parameters.create = create_custom;
                 parameters.readRange = read_range_custom;
                 parameters.remove = remove_custom;
-                take_over(context, _OrthancPluginService_RegisterStorageArea3, parameters);
+                take_over(context, _OrthancPluginService_RegisterStorageArea3, parameters,
+                          "RegisterStorageArea3", "1.12.8");
             };
             add_area("RegisterStorageArea3", hook,
                      {{Family::StorageCreate, std::move(create)},

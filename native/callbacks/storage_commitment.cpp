@@ -109,8 +109,7 @@ private:
 template <class... Arguments>
 OrthancPluginErrorCode open_commitment(void** handler, const References& references,
                                        Arguments... peer) noexcept {
-    const sdk::InsideCallback inside;
-    try {
+    return in_callback(OrthancPluginErrorCode_Plugin, [&] {
         const auto registry = Registry::current();
         if (!registry || !may_ask({})) {
             return OrthancPluginErrorCode_Plugin;
@@ -123,10 +122,7 @@ OrthancPluginErrorCode open_commitment(void** handler, const References& referen
         }
         *handler = new Commitment{registry, asking.remote(), question->data()}; // NOLINT
         return OrthancPluginErrorCode_Success;
-    } catch (const std::exception& error) {
-        sdk::Server::get().log_error(error.what());
-        return OrthancPluginErrorCode_Plugin;
-    }
+    });
 }
 
 OrthancPluginErrorCode on_factory(void** handler, const char* job, const char* transaction,
@@ -152,9 +148,8 @@ void on_destroy(void* handler) noexcept {
 // Never vouches for an instance whose look-up has failed: the modality would delete its copy.
 OrthancPluginErrorCode on_lookup(Reason* target, void* handler, const char* sop_class,
                                  const char* instance) noexcept {
-    const sdk::InsideCallback inside;
     *target = OrthancPluginStorageCommitmentFailureReason_ProcessingFailure;
-    try {
+    return in_callback(OrthancPluginErrorCode_Plugin, [&] {
         const Commitment& commitment = *static_cast<Commitment*>(handler);
         if (!commitment.data) {
             return OrthancPluginErrorCode_Success;
@@ -170,10 +165,7 @@ OrthancPluginErrorCode on_lookup(Reason* target, void* handler, const char* sop_
         }
         return outcome == Outcome::Absent ? OrthancPluginErrorCode_Plugin
                                           : OrthancPluginErrorCode_Success;
-    } catch (const std::exception& error) {
-        sdk::Server::get().log_error(error.what());
-        return OrthancPluginErrorCode_Plugin;
-    }
+    });
 }
 
 void define(py::module_& module, const char* function, void (*hook)(OrthancPluginContext*)) {
@@ -200,17 +192,17 @@ void define(py::module_& module, const char* function, void (*hook)(OrthancPlugi
 
 void add_storage_commitment(py::module_& module) {
     define(module, "RegisterStorageCommitmentScpCallback", [](OrthancPluginContext* context) {
-        check_hooked(context,
-                     OrthancPluginRegisterStorageCommitmentScpCallback(context, on_factory,
-                                                                       on_destroy, on_lookup),
-                     "RegisterStorageCommitmentScpCallback", "1.6.0");
+        check_scp_hooked(context,
+                         OrthancPluginRegisterStorageCommitmentScpCallback(context, on_factory,
+                                                                           on_destroy, on_lookup),
+                         "RegisterStorageCommitmentScpCallback", "1.6.0");
     });
 #if ORTHANC_ASYNC_HAS_CONNECTIONS
     define(module, "RegisterStorageCommitmentScpCallback2", [](OrthancPluginContext* context) {
-        check_hooked(context,
-                     OrthancPluginRegisterStorageCommitmentScpCallback2(
-                         context, on_connected_factory, on_destroy, on_lookup),
-                     "RegisterStorageCommitmentScpCallback2", "1.12.10");
+        check_scp_hooked(context,
+                         OrthancPluginRegisterStorageCommitmentScpCallback2(
+                             context, on_connected_factory, on_destroy, on_lookup),
+                         "RegisterStorageCommitmentScpCallback2", "1.12.10");
     });
 #endif
 }

@@ -1,30 +1,9 @@
 #include "storage_question.hpp"
 
 #include <array>
-#include <cstring>
 #include <nlohmann/json.hpp>
 
 namespace orthanc_async::callbacks {
-
-namespace {
-
-bool begins_with(const std::string& text, const char* prefix) {
-    return text.compare(0, std::strlen(prefix), prefix) == 0;
-}
-
-} // namespace
-
-bool needs_context(const std::string& call) {
-    constexpr std::array functions{
-        "RestApi",          "CallRestApi",       "GetDicomForInstance", "Lookup",
-        "DecodeDicomImage", "GetGlobalProperty", "SetGlobalProperty",   "SubmitJob"};
-    for (const char* function : functions) {
-        if (begins_with(call, function)) {
-            return true;
-        }
-    }
-    return false;
-}
 
 bool needs_index(const std::string& call) {
     if (begins_with(call, "Lookup") || begins_with(call, "GetDicomForInstance") ||
@@ -37,17 +16,13 @@ bool needs_index(const std::string& call) {
     constexpr std::array paths{"'/patients",   "'/studies",    "'/series",
                                "'/instances",  "'/changes",    "'/exports",
                                "'/statistics", "'/tools/find", "'/tools/lookup"};
-    for (const char* path : paths) {
-        if (call.find(path) != std::string::npos) {
-            return true;
-        }
-    }
-    return false;
+    return std::any_of(paths.begin(), paths.end(),
+                       [&](const char* path) { return call.find(path) != std::string::npos; });
 }
 
 StorageLocks StorageLocks::find(OrthancPluginContext* context) {
     StorageLocks locks;
-    locks.one_call_at_a_time = OrthancPluginCheckVersionAdvanced(context, 1, 12, 2) == 0;
+    locks.one_call_at_a_time = calls_hold_context(context);
     char* const raw = OrthancPluginGetConfiguration(context);
     if (raw == nullptr) {
         return locks;

@@ -10,6 +10,7 @@
 #include "../sdk/function_here.hpp"
 #include "../sdk/results.hpp"
 #include "content.hpp"
+#include "core_locks.hpp"
 #include "question.hpp"
 
 namespace orthanc_async::callbacks {
@@ -25,8 +26,7 @@ struct StorageLocks {
 };
 StorageLocks& storage_locks();
 
-// `call` is as operations describe themselves: RestApiPost('/instances', …).
-bool needs_context(const std::string& call);
+// Whether the call (as text) reads Orthanc's index.
 bool needs_index(const std::string& call);
 
 class FileQuestion : public Question {

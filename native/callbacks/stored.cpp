@@ -11,6 +11,7 @@
 #include "../sdk/dicom_instance.hpp"
 #include "../sdk/server.hpp"
 #include "../sdk/text.hpp"
+#include "boundary.hpp"
 #include "registry.hpp"
 
 namespace py = pybind11;
@@ -79,18 +80,17 @@ std::atomic<bool> anybody_listens{false};
 
 OrthancPluginErrorCode on_stored(const OrthancPluginDicomInstance* instance,
                                  const char* id) noexcept {
-    const sdk::InsideCallback inside;
-    sdk::Server& server = sdk::Server::get();
-    try {
+    return in_callback(OrthancPluginErrorCode_Plugin, [&] {
         const auto registry = Registry::current();
         auto& runtime = runtime::Runtime::get();
         if (!anybody_listens) {
             return OrthancPluginErrorCode_Success;
         }
         if (!registry || runtime.gate.state() == runtime::Gate::State::Closed) {
-            server.log_warning(("instance " + std::string(id) +
-                                " was stored while Orthanc stops: no handler has seen it")
-                                   .c_str());
+            sdk::Server::get().log_warning(
+                ("instance " + std::string(id) +
+                 " was stored while Orthanc stops: no handler has seen it")
+                    .c_str());
             return OrthancPluginErrorCode_Success;
         }
         if (registry->async_stored > 0) {
@@ -104,10 +104,7 @@ OrthancPluginErrorCode on_stored(const OrthancPluginDicomInstance* instance,
             call_plain(*registry, instance, id);
         }
         return OrthancPluginErrorCode_Success;
-    } catch (const std::exception& error) {
-        server.log_error(error.what());
-        return OrthancPluginErrorCode_Plugin;
-    }
+    });
 }
 
 void register_on_stored(py::object callable) {

@@ -37,16 +37,6 @@ bool put(void* payload, Action action, const std::shared_ptr<WebDavQuestion>& qu
     return true;
 }
 
-template <class Body> OrthancPluginErrorCode guarded(const Body& body) noexcept {
-    const sdk::InsideCallback inside;
-    try {
-        return body();
-    } catch (const std::exception& error) {
-        sdk::Server::get().log_error(error.what());
-        return OrthancPluginErrorCode_Plugin;
-    }
-}
-
 // Despite the name that the SDK gives the flag of store, create and delete, every Orthanc so far
 // takes 1 for "done" and 0 for "read-only" (status 403).
 OrthancPluginErrorCode yes_or_no(std::uint8_t* flag, void* payload, Action action,
@@ -62,7 +52,7 @@ OrthancPluginErrorCode yes_or_no(std::uint8_t* flag, void* payload, Action actio
 template <Action action>
 OrthancPluginErrorCode plain(std::uint8_t* flag, std::uint32_t size, const char* const* items,
                              void* payload) noexcept {
-    return guarded([&] {
+    return in_callback(OrthancPluginErrorCode_Plugin, [&] {
         return yes_or_no(flag, payload, action,
                          std::make_shared<WebDavQuestion>(action, size, items));
     });
@@ -73,7 +63,7 @@ OrthancPluginErrorCode list_folder(std::uint8_t* is_existing,
                                    OrthancPluginWebDavAddFile add_file,
                                    OrthancPluginWebDavAddFolder add_folder, std::uint32_t size,
                                    const char* const* items, void* payload) noexcept {
-    return guarded([&] {
+    return in_callback(OrthancPluginErrorCode_Plugin, [&] {
         const auto question = std::make_shared<ListQuestion>(size, items);
         auto code = yes_or_no(is_existing, payload, ListFolder, question);
         for (const ListQuestion::Entry& entry : question->entries()) {
@@ -91,7 +81,7 @@ OrthancPluginErrorCode list_folder(std::uint8_t* is_existing,
 OrthancPluginErrorCode retrieve_file(OrthancPluginWebDavCollection* collection,
                                      OrthancPluginWebDavRetrieveFile retrieve, std::uint32_t size,
                                      const char* const* items, void* payload) noexcept {
-    return guarded([&] {
+    return in_callback(OrthancPluginErrorCode_Plugin, [&] {
         const auto question = std::make_shared<RetrieveQuestion>(size, items);
         if (!put(payload, Retrieve, question)) {
             return OrthancPluginErrorCode_Plugin;
@@ -106,7 +96,7 @@ OrthancPluginErrorCode retrieve_file(OrthancPluginWebDavCollection* collection,
 OrthancPluginErrorCode store_file(std::uint8_t* is_stored, std::uint32_t size,
                                   const char* const* items, const void* data,
                                   std::uint64_t data_size, void* payload) noexcept {
-    return guarded([&] {
+    return in_callback(OrthancPluginErrorCode_Plugin, [&] {
         return yes_or_no(is_stored, payload, Store,
                          std::make_shared<StoreQuestion>(size, items, data, data_size));
     });

@@ -4,29 +4,37 @@
 #include <pybind11/pybind11.h>
 
 #include <memory>
+#include <utility>
 
 #include "runtime.hpp"
 
 namespace orthanc_async::runtime {
 
+// Carries what must be destroyed under the GIL to where it is held.
+template <class Object> class Burial final : public Message {
+public:
+    explicit Burial(std::unique_ptr<Object> object) : object_(std::move(object)) {}
+    void deliver() override {}
+
+private:
+    std::unique_ptr<Object> object_;
+};
+
+// The last reference may be dropped on any thread: the mailbox carries the object to where it may
+// be destroyed. GIL: any.
+template <class Object> std::shared_ptr<Object> buried_in_the_end(std::unique_ptr<Object> object) {
+    return {object.release(), [](Object* last) {
+                Runtime::get().mailbox.post(
+                    std::make_unique<Burial<Object>>(std::unique_ptr<Object>(last)));
+            }};
+}
+
 using Kept = std::shared_ptr<PyObject>;
 
-// GIL: held. The last copy may be dropped anywhere: the mailbox carries the reference to where the
-// GIL is held.
+// GIL: held. The last copy may be dropped anywhere.
 inline Kept keep(const pybind11::object& object) {
-    class Burial final : public Message {
-    public:
-        explicit Burial(PyObject* object) : object_(object) {}
-        ~Burial() override { Py_DECREF(object_); }
-        Burial(const Burial&) = delete;
-        Burial& operator=(const Burial&) = delete;
-        void deliver() override {}
-
-    private:
-        PyObject* object_;
-    };
-    return {pybind11::object(object).release().ptr(),
-            [](PyObject* kept) { Runtime::get().mailbox.post(std::make_unique<Burial>(kept)); }};
+    const auto owner = buried_in_the_end(std::make_unique<pybind11::object>(object));
+    return {owner, owner->ptr()};
 }
 
 // GIL: held.

@@ -3,6 +3,8 @@
 #include <cstring>
 #include <new>
 
+#include "../runtime/gil.hpp"
+
 namespace orthanc_async::sdk {
 
 namespace {
@@ -19,6 +21,22 @@ py::object steal(PyObject* object) {
 py::object to_bytes(const void* data, std::uint64_t size) {
     return steal(
         PyBytes_FromStringAndSize(static_cast<const char*>(data), static_cast<Py_ssize_t>(size)));
+}
+
+py::object new_bytes(std::uint64_t size) {
+    return steal(PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(size)));
+}
+
+py::object copy_bytes(const void* data, std::uint64_t size) {
+    if (size < large_copy) {
+        return to_bytes(data, size);
+    }
+    py::object bytes = new_bytes(size);
+    {
+        const runtime::WithoutGil without; // nobody else has seen the object yet
+        std::memcpy(PyBytes_AS_STRING(bytes.ptr()), data, size);
+    }
+    return bytes;
 }
 
 py::object to_str(const char* text, std::size_t size) {

@@ -20,6 +20,11 @@ namespace orthanc_async::sdk {
 // is kept: it stays valid when Orthanc has stopped and the context itself is gone.
 
 py::object to_bytes(const void* data, std::uint64_t size);
+// Above this size a copy takes longer than a way to another thread and back.
+constexpr std::uint64_t large_copy = 1024 * 1024;
+py::object new_bytes(std::uint64_t size); // to be filled before anybody sees it
+// As to_bytes(), but gives the GIL up while a large one is copied.
+py::object copy_bytes(const void* data, std::uint64_t size);
 py::object to_str(const char* text, std::size_t size); // UTF-8, surrogateescape for the rest
 py::object to_enum(const char* enumeration, std::int64_t value); // an int where no member is
 

@@ -51,12 +51,16 @@ py::object LookupDictionary::result() const {
     return entry;
 }
 
-void CreateImageFromBuffer::parse(const Arguments& in) {
+void ImageFromPixels::parse_pixels(const Arguments& in, bool text_too) {
     format_.parse(in.at(0, "format"));
     width_.parse(in.at(1, "width"));
     height_.parse(in.at(2, "height"));
     pitch_.parse(in.at(3, "pitch"));
-    buffer_.parse(in.at(4, "buffer"), format_.get(), width_.get(), height_.get(), pitch_.get());
+    const Argument buffer = in.at(4, "buffer");
+    if (!text_too && PyUnicode_Check(buffer.value)) {
+        buffer.wrong_type("bytes or another buffer");
+    }
+    buffer_.parse(buffer, format_.get(), width_.get(), height_.get(), pitch_.get());
 }
 
 OrthancPluginErrorCode CreateImageFromBuffer::run(OrthancPluginContext* context) noexcept {
@@ -82,18 +86,6 @@ OrthancPluginErrorCode CreateImageFromBuffer::run(OrthancPluginContext* context)
     return OrthancPluginErrorCode_Success;
 }
 
-void CreateImageAccessor::parse(const Arguments& in) {
-    format_.parse(in.at(0, "format"));
-    width_.parse(in.at(1, "width"));
-    height_.parse(in.at(2, "height"));
-    pitch_.parse(in.at(3, "pitch"));
-    const Argument buffer = in.at(4, "buffer");
-    if (PyUnicode_Check(buffer.value)) {
-        buffer.wrong_type("bytes or another buffer");
-    }
-    buffer_.parse(buffer, format_.get(), width_.get(), height_.get(), pitch_.get());
-}
-
 OrthancPluginErrorCode CreateImageAccessor::run(OrthancPluginContext* context) noexcept {
     // Read-only memory stays unwritten: HandlePin looks at every function that writes.
     return image_.set(OrthancPluginCreateImageAccessor(context, format_.get(), width_.get(),
@@ -107,17 +99,7 @@ py::object CreateImageAccessor::result() {
     return image;
 }
 
-std::string CreateImageAccessor::describe() const {
-    return Description(label)
-        .add(format_)
-        .add(width_)
-        .add(height_)
-        .add(pitch_)
-        .add(buffer_)
-        .text();
-}
-
-std::string CreateImageFromBuffer::describe() const {
+std::string ImageFromPixels::describe(const char* label) const {
     return Description(label)
         .add(format_)
         .add(width_)

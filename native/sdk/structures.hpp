@@ -83,22 +83,17 @@ struct LookupDictionary {
     OrthancPluginDictionaryEntry entry_{};
 };
 
-// Not in the header; the official plugin has it. The SDK's own function would keep using the
-// caller's memory, so the rows are copied into an image that Orthanc allocates.
-struct CreateImageFromBuffer {
-    static constexpr const char* name = "CreateImageFromBuffer";
-    static constexpr const char* awaitable = "create_image_from_buffer";
-    static constexpr const char* label = "CreateImageFromBuffer";
-    static constexpr const char* awaitable_label = "create_image_from_buffer";
+// The two ways from pixels to an image.
+struct ImageFromPixels {
     static constexpr const char* parameters = "format, width, height, pitch, buffer";
     static constexpr Py_ssize_t arity = 5;
     static constexpr Kind kind = Kind::Pure;
     static constexpr const char* since = "";
 
-    void parse(const Arguments& in);
-    OrthancPluginErrorCode run(OrthancPluginContext* context) noexcept;
-    py::object result() { return image_.take(); }
-    std::string describe() const;
+    void parse(const Arguments& in) { parse_pixels(in, true); }
+    // Text is encoded, so the memory of the copy is not the caller's.
+    void parse_pixels(const Arguments& in, bool text_too);
+    std::string describe(const char* label) const;
 
     EnumArgument<OrthancPluginPixelFormat> format_;
     NumberArgument<std::uint32_t> width_;
@@ -108,28 +103,30 @@ struct CreateImageFromBuffer {
     HandleResult<OrthancPluginImage> image_;
 };
 
+// Not in the header; the official plugin has it. The SDK's own function would keep using the
+// caller's memory, so the rows are copied into an image that Orthanc allocates.
+struct CreateImageFromBuffer : ImageFromPixels {
+    static constexpr const char* name = "CreateImageFromBuffer";
+    static constexpr const char* awaitable = "create_image_from_buffer";
+    static constexpr const char* label = "CreateImageFromBuffer";
+    static constexpr const char* awaitable_label = "create_image_from_buffer";
+
+    OrthancPluginErrorCode run(OrthancPluginContext* context) noexcept;
+    py::object result() { return image_.take(); }
+    std::string describe() const { return ImageFromPixels::describe(label); }
+};
+
 // An image over memory of Python's, which it keeps.
-struct CreateImageAccessor {
+struct CreateImageAccessor : ImageFromPixels {
     static constexpr const char* name = "CreateImageAccessor";
     static constexpr const char* awaitable = "create_image_accessor";
     static constexpr const char* label = "CreateImageAccessor";
     static constexpr const char* awaitable_label = "create_image_accessor";
-    static constexpr const char* parameters = "format, width, height, pitch, buffer";
-    static constexpr Py_ssize_t arity = 5;
-    static constexpr Kind kind = Kind::Pure;
-    static constexpr const char* since = "";
 
-    void parse(const Arguments& in);
+    void parse(const Arguments& in) { parse_pixels(in, false); }
     OrthancPluginErrorCode run(OrthancPluginContext* context) noexcept;
     py::object result();
-    std::string describe() const;
-
-    EnumArgument<OrthancPluginPixelFormat> format_;
-    NumberArgument<std::uint32_t> width_;
-    NumberArgument<std::uint32_t> height_;
-    NumberArgument<std::uint32_t> pitch_;
-    PixelsArgument buffer_;
-    HandleResult<OrthancPluginImage> image_;
+    std::string describe() const { return ImageFromPixels::describe(label); }
 };
 
 } // namespace ops

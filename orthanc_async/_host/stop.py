@@ -75,10 +75,10 @@ async def _end_calls(end: float) -> None:
         if call.is_async and call.task is not None:
             limits.reasons[call] = (503, "Orthanc is stopping")
             call.task.cancel()
-    tasks = _tasks() | questions.tasks() | jobs.tasks()
-    for task in questions.tasks() | jobs.tasks():
+    others = questions.tasks() | jobs.tasks()
+    for task in others:
         task.cancel()
-    if tasks:
+    if tasks := _tasks() | others:
         await asyncio.wait(tasks, timeout=_TO_CANCEL)
     for call in native._live_rest_calls():
         kind = "" if call.is_async else "`def` "

@@ -84,7 +84,7 @@ def storage_commitment(handler: Any = None, /, *, timeout: float = 30) -> Any:
         _registry.check_handler(handler, name, "request", "reference")
         factory, lookup = _wrap_async(handler) if _registry.is_async(handler) else _wrap(handler)
         for call in (factory, lookup):
-            _handlers.name_for_host(call, handler, name, timeout)
+            _waited.name_for_host(call, handler, name, timeout)
         _handlers.register(
             "RegisterStorageCommitmentScpCallback",
             "RegisterStorageCommitmentScpCallback2",
@@ -93,7 +93,7 @@ def storage_commitment(handler: Any = None, /, *, timeout: float = 30) -> Any:
         )
         return handler
 
-    return _handlers.optional_handler(decorate, handler)
+    return decorate if handler is None else decorate(handler)
 
 
 def _wrap(handler: Any) -> tuple[Any, Any]:

@@ -113,11 +113,11 @@ def find(handler: Any = None, /, *, timeout: float = 30) -> Any:
             answers.FindAddAnswer(dicom)
 
         call = _wrap(handler, _read_find, add, "a @dicom.find handler")
-        _handlers.name_for_host(call, handler, "dicom.find", timeout)
+        _waited.name_for_host(call, handler, "dicom.find", timeout)
         _handlers.register("RegisterFindCallback", "RegisterFindCallback2", call)
         return handler
 
-    return _handlers.optional_handler(decorate, handler)
+    return decorate if handler is None else decorate(handler)
 
 
 @overload
@@ -156,11 +156,11 @@ def worklist(handler: Any = None, /, *, match: bool = True, timeout: float = 30)
                 answers.WorklistAddAnswer(query, dicom)
 
         call = _wrap(handler, _read_worklist, add, "a @dicom.worklist handler")
-        _handlers.name_for_host(call, handler, "dicom.worklist", timeout)
+        _waited.name_for_host(call, handler, "dicom.worklist", timeout)
         _handlers.register("RegisterWorklistCallback", "RegisterWorklistCallback2", call)
         return handler
 
-    return _handlers.optional_handler(decorate, handler)
+    return decorate if handler is None else decorate(handler)
 
 
 def _wrap(

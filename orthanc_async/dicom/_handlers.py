@@ -4,20 +4,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orthanc
 from orthanc_async import _registry
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-
-def name_for_host(call: Any, handler: object, decorator: str, timeout: float) -> None:
-    """Tell the host whose handler a wrapper calls, and how long Orthanc waits for it."""
-    call.__orthanc_handler__ = f"{_registry.describe(handler)} (@{decorator})"
-    call.__orthanc_timeout__ = timeout
-    call.__wrapped__ = handler
 
 
 def is_async(handler: object) -> bool:
@@ -58,11 +48,3 @@ def peer_of(peer: tuple[Any, ...]) -> tuple[str, str, str | None]:
         )
     remote, called = peer
     return remote, called, None
-
-
-def optional_handler(
-    decorate: Callable[[Any], Any], handler: object | None
-) -> Callable[[Any], Any]:
-    """Let a decorator be used with and without parentheses."""
-    result: Callable[[Any], Any] = decorate if handler is None else decorate(handler)
-    return result

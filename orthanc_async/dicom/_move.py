@@ -148,7 +148,7 @@ def move(handler: Any = None, /, *, timeout: float = 600) -> Any:
         _handlers.register("RegisterMoveCallback2", "RegisterMoveCallback3", *steps)
         return handler
 
-    return _handlers.optional_handler(decorate, handler)
+    return decorate if handler is None else decorate(handler)
 
 
 def _step(function: Any, handler: object, timeout: float) -> Any:
@@ -161,7 +161,7 @@ def _step(function: Any, handler: object, timeout: float) -> Any:
         return await function(*args, **kwargs)
 
     step = call_async if inspect.iscoroutinefunction(function) else call
-    _handlers.name_for_host(step, handler, "dicom.move", timeout)
+    _waited.name_for_host(step, handler, "dicom.move", timeout)
     return step
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-_Chunks: TypeAlias = Buffer | Iterable[Buffer] | AsyncIterable[Buffer]
+_Chunks: TypeAlias = _Data | Iterable[_Data] | AsyncIterable[_Data]
 
 def ChunkedHttpClient(
     method: HttpMethod | int,
