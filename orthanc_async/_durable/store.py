@@ -161,12 +161,20 @@ class Again:
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """No further attempt: a dead letter, until somebody retries or purges it."""
+    """No further attempt: a dead letter, until somebody retries or purges it.
+
+    Attributes:
+        reason: Why, in one word.
+        error: Why, as a text.
+        resume: Kept for an attempt after a `Store.retry`.
+        counted: Whether an attempt has failed; else the entry ends without one.
+    """
 
     reason: str
     error: str
     resume: Json = None
     progress: Progress = Progress()
+    counted: bool = True
 
 
 Outcome = Done | Again | Dead
@@ -324,7 +332,10 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     async def advance(self, cursors: Mapping[str, int], entries: Sequence[NewEntry]) -> int:
-        """Add entries whose keys are new and move cursors forward, in one transaction.
+        """Add entries whose keys are new and set cursors, in one transaction.
+
+        A cursor is set as it is given, also to a smaller number: Orthanc's index may have been
+        replaced, and its sequence begun again.
 
         Returns:
             How many entries were new.
