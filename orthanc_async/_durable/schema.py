@@ -50,6 +50,7 @@ SQLITE: tuple[tuple[str, ...], ...] = (
     ),
     (
         "ALTER TABLE entry ADD COLUMN server TEXT",
+        "ALTER TABLE subscription ADD COLUMN mark TEXT NOT NULL DEFAULT ''",
         "CREATE INDEX entry_changed ON entry (state, changed_at)",
     ),
 )

@@ -343,18 +343,19 @@ class SQLiteStore(Store):
 
     # --- subscriptions
 
-    async def subscribe(self, name: str, cursor: int, since: str) -> Subscription:
+    async def subscribe(self, name: str, cursor: int, since: str, mark: str = "") -> Subscription:
         """See `Store.subscribe`."""
 
         def run(connection: sqlite3.Connection) -> Subscription:
             new = connection.execute(
-                "INSERT INTO subscription VALUES (?, ?, ?) ON CONFLICT (name) DO NOTHING",
-                (name, cursor, since),
+                "INSERT INTO subscription (name, cursor, since, mark) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (name) DO NOTHING",
+                (name, cursor, since, mark),
             ).rowcount
             row = connection.execute(
-                "SELECT name, cursor, since FROM subscription WHERE name = ?", (name,)
+                "SELECT name, cursor, since, mark FROM subscription WHERE name = ?", (name,)
             ).fetchone()
-            return Subscription(row[0], row[1], row[2], bool(new))
+            return Subscription(*row[:4], bool(new))
 
         return await self._thread.run(run)
 
@@ -362,7 +363,7 @@ class SQLiteStore(Store):
         """See `Store.subscriptions`."""
 
         def run(connection: sqlite3.Connection) -> list[Subscription]:
-            rows = connection.execute("SELECT name, cursor, since FROM subscription")
+            rows = connection.execute("SELECT name, cursor, since, mark FROM subscription")
             return [Subscription(*row) for row in rows]
 
         return await self._thread.run(run, writes=False)
@@ -371,15 +372,27 @@ class SQLiteStore(Store):
         """See `Store.lead`."""
         return True
 
-    async def advance(self, cursors: Mapping[str, int], entries: Sequence[NewEntry]) -> int:
+    async def advance(
+        self,
+        cursors: Mapping[str, int],
+        entries: Sequence[NewEntry],
+        *,
+        marks: Mapping[str, str] | None = None,
+        back: bool = False,
+    ) -> int:
         """See `Store.advance`."""
         rows = [records.new_row(entry) for entry in entries]
+        moves = [
+            (cursor, (marks or {}).get(name), name, back, cursor)
+            for name, cursor in cursors.items()
+        ]
 
         def run(connection: sqlite3.Connection) -> int:
             added = self._insert(connection, rows)
             connection.executemany(
-                "UPDATE subscription SET cursor = ? WHERE name = ?",
-                [(cursor, name) for name, cursor in cursors.items()],
+                "UPDATE subscription SET cursor = ?, mark = coalesce(?, mark) "
+                "WHERE name = ? AND (? OR cursor <= ?)",
+                moves,
             )
             return sum(entry.new for entry in added)
 

@@ -18,6 +18,7 @@ from orthanc_async._durable.store import (
     NewEntry,
     Progress,
     State,
+    Subscription,
 )
 
 if TYPE_CHECKING:
@@ -328,25 +329,27 @@ async def test_purge_forgets_kept_keys(store: Store) -> None:
 
 async def test_subscribe(store: Store) -> None:
     """A subscription is made once, and keeps what it was made with."""
-    made = await store.subscribe("s", 7, "20260101T000000")
-    assert (made.cursor, made.since, made.new) == (7, "20260101T000000", True)
-    known = await store.subscribe("s", 99, "later")
-    assert (known.cursor, known.since, known.new) == (7, "20260101T000000", False)
+    made = await store.subscribe("s", 7, "20260101T000000", "m")
+    assert made == Subscription("s", 7, "20260101T000000", "m", new=True)
+    known = await store.subscribe("s", 99, "later", "n")
+    assert known == Subscription("s", 7, "20260101T000000", "m", new=False)
     await store.subscribe("t", 0, "")
     assert sorted(one.name for one in await store.subscriptions()) == ["s", "t"]
 
 
 async def test_advance(store: Store) -> None:
-    """Cursors and entries are written together; known keys are left out."""
-    await store.subscribe("s", 7, "")
+    """Cursors, marks and entries are written together; known keys are left out."""
+    await store.subscribe("s", 7, "", "m")
     await store.add([new("a", "s")])
     assert await store.lead(60)
     assert await store.advance({"s": 9, "none": 3}, [new("a", "s"), new("b", "s")]) == 1
-    assert [(one.name, one.cursor) for one in await store.subscriptions()] == [("s", 9)]
+    assert await store.subscriptions() == [Subscription("s", 9, "", "m")]
     with pytest.raises(ValueError, match="key"):
         await store.advance({"s": 11}, [new("c", "s"), new("", "s")])
-    assert await store.advance({"s": 2}, []) == 0
-    assert [one.cursor for one in await store.subscriptions()] == [2]
+    assert await store.advance({"s": 2}, [], marks={"s": "x", "none": "y"}) == 0
+    assert await store.subscriptions() == [Subscription("s", 9, "", "m")]
+    assert await store.advance({"s": 2}, [], marks={"s": "x"}, back=True) == 0
+    assert await store.subscriptions() == [Subscription("s", 2, "", "x")]
 
 
 async def test_concurrent(store: Store) -> None:
