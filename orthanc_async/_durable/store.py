@@ -161,12 +161,20 @@ class Again:
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """No further attempt: a dead letter, until somebody retries or purges it."""
+    """No further attempt: a dead letter, until somebody retries or purges it.
+
+    Attributes:
+        reason: Why, in one word.
+        error: Why, as a text.
+        resume: Kept for an attempt after a `Store.retry`.
+        counted: Whether an attempt has failed; else the entry ends without one.
+    """
 
     reason: str
     error: str
     resume: Json = None
     progress: Progress = Progress()
+    counted: bool = True
 
 
 Outcome = Done | Again | Dead
