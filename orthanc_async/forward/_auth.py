@@ -1,0 +1,272 @@
+"""How a destination knows who sends: basic, bearer, OAuth 2, and certificates of our own."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import inspect
+import os
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from orthanc_async import _registry
+from orthanc_async.forward._secrets import Secret, SecretSource, check_secret
+
+if TYPE_CHECKING:
+    from orthanc_async.forward._secrets import Secrets
+
+_AHEAD = 30.0  # seconds before its end that a token is renewed, but
+_AHEAD_SHARE = 0.2  # … not more than this share of its time
+
+Path = str | os.PathLike[str]
+Token = str | tuple[str, float]
+GiveToken = Callable[[], Token] | Callable[[], Awaitable[Token]]
+
+
+class Auth:
+    """What adds the header `Authorization` to requests. Thread: the loop's."""
+
+    async def header(self, secrets: Secrets) -> str:
+        """Return the header's value."""
+        raise NotImplementedError
+
+    def renew(self, _header: str) -> bool:
+        """Note that this header was answered by 401; tell whether asking again may help."""
+        return False
+
+
+class Basic(Auth):
+    """User and password, with each request.
+
+    Args:
+        user: The name.
+        password: A text, or what `secret_from_env` or `secret_from_file` gives.
+    """
+
+    def __init__(self, user: str, password: Secret) -> None:
+        if ":" in user:
+            raise ValueError("Basic: a user's name cannot hold a colon")
+        check_secret(password, "Basic: password")
+        self._user = user
+        self._password = password
+
+    def __repr__(self) -> str:
+        return f"Basic({self._user!r}, …)"
+
+    async def header(self, secrets: Secrets) -> str:
+        """Return the header's value."""
+        pair = f"{self._user}:{await secrets.reveal(self._password)}"
+        encoded = base64.b64encode(pair.encode()).decode()
+        secrets.hide(encoded)
+        return f"Basic {encoded}"
+
+
+class Bearer(Auth):
+    """A bearer token, or a function that gets one.
+
+    Args:
+        token: The token; or a function, `async def` or `def`, without arguments that returns it,
+            or it and the seconds for which it is valid. The function is called ahead of the
+            token's end, and once when a request is answered by 401.
+    """
+
+    def __init__(self, token: Secret | GiveToken) -> None:
+        if isinstance(token, str | SecretSource) or not callable(token):
+            check_secret(token, "Bearer: token")
+        else:
+            _registry.check_handler(token, "Bearer")
+        self._token: Any = token
+        self._kept: str | None = None
+        self._until = 0.0
+        self._lock = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(…)"
+
+    async def header(self, secrets: Secrets) -> str:
+        """Return the header's value."""
+        if isinstance(self._token, str | SecretSource):
+            return f"Bearer {await secrets.reveal(self._token)}"
+        async with self._lock:  # many deliveries, one token
+            if self._kept is None or time.monotonic() >= self._until:
+                token, seconds = await self._get(secrets)
+                ahead = min(_AHEAD, seconds * _AHEAD_SHARE)
+                self._kept, self._until = token, time.monotonic() + seconds - ahead
+            secrets.hide(self._kept)
+            return f"Bearer {self._kept}"
+
+    async def _get(self, _secrets: Secrets) -> tuple[str, float]:
+        given = self._token() if _registry.is_async(self._token) else None
+        if given is None:
+            given = await asyncio.to_thread(self._token)
+        if inspect.isawaitable(given):
+            given = await given
+        token, seconds = given if isinstance(given, tuple) else (given, float("inf"))
+        if not isinstance(token, str) or not token:
+            raise TypeError(
+                f"{_registry.describe(self._token)}, given to Bearer, must return a token or "
+                "(token, seconds)"
+            )
+        return token, float(seconds)
+
+    def renew(self, header: str) -> bool:
+        """Forget the token; tell whether there may be another."""
+        if header == f"Bearer {self._kept}":  # else another request has renewed it already
+            self._kept = None
+        return not isinstance(self._token, str)  # a file may hold a new one
+
+
+class OAuth2ClientCredentials(Bearer):
+    """Tokens by the client credentials grant of OAuth 2, renewed ahead of their end.
+
+    Args:
+        token_url: Where tokens are got.
+        client_id: Who we are.
+        client_secret: A text, or what `secret_from_env` or `secret_from_file` gives.
+        scope: What is asked for.
+        tls: For the connection to the token's server.
+        in_body: Send name and secret as fields of the form rather than by basic authentication.
+    """
+
+    def __init__(
+        self,
+        token_url: str,
+        client_id: str,
+        client_secret: Secret,
+        scope: str | None = None,
+        *,
+        tls: TLS | None = None,
+        in_body: bool = False,
+    ) -> None:
+        check_secret(client_secret, "OAuth2ClientCredentials: client_secret")
+        self._url = token_url
+        self._client = client_id
+        self._secret = client_secret
+        self._scope = scope
+        self._tls = tls
+        self._in_body = in_body
+        super().__init__(lambda: "")
+
+    def __repr__(self) -> str:
+        from orthanc_async.forward._errors import shown
+
+        return f"OAuth2ClientCredentials({shown(self._url)!r}, {self._client!r}, …)"
+
+    async def _get(self, secrets: Secrets) -> tuple[str, float]:
+        import json
+        from urllib.parse import quote_plus, urlencode
+
+        from orthanc_async._durable.attempt import RetryLater
+        from orthanc_async.forward._errors import check, shown
+        from orthanc_async.forward._http import Http
+
+        form = {"grant_type": "client_credentials"}
+        if self._scope:
+            form["scope"] = self._scope
+        auth = None
+        if self._in_body:
+            form["client_id"] = self._client
+            form["client_secret"] = await secrets.reveal(self._secret)
+        else:
+            # As the standard has it, both are encoded like a form before they are joined.
+            secret = quote_plus(await secrets.reveal(self._secret))
+            secrets.hide(secret)
+            auth = Basic(quote_plus(self._client), secret)
+        http = Http(tls=self._tls, auth=auth, secrets=secrets)
+        try:
+            headers = {
+                "Content-Type": "application/x-www-form-urlencoded",
+                "Accept": "application/json",
+            }
+            answer = await http.send(
+                "POST", self._url, headers=headers, body=urlencode(form).encode()
+            )
+        finally:
+            await http.close()
+        check(answer, secrets)
+        try:
+            given = json.loads(answer.body)
+            token, seconds = given["access_token"], float(given.get("expires_in", 300))
+        except (ValueError, KeyError, TypeError) as error:
+            raise RetryLater(
+                f"{shown(self._url)} gives no token that can be read: {error!r}"
+            ) from None
+        secrets.hide(token)
+        return token, seconds
+
+
+class TLS:
+    """What connections are made with, where the defaults do not fit.
+
+    Args:
+        certificate: File of the certificate (PEM, the chain after it) that we show.
+        key: File of its key; None: it is in the certificate's file.
+        password: Of the key, if it is encrypted.
+        ca: File of the certificates (PEM) by which the other side's is verified, in place of
+            those that the system trusts.
+        verify: False verifies nothing: whoever sits between the two can read and change all.
+    """
+
+    def __init__(
+        self,
+        *,
+        certificate: Path | None = None,
+        key: Path | None = None,
+        password: Secret | None = None,
+        ca: Path | None = None,
+        verify: bool = True,
+    ) -> None:
+        """Note the files; they are read when the first connection is made.
+
+        Raises:
+            ValueError: The arguments contradict each other.
+        """
+        if key is not None and certificate is None:
+            raise ValueError("TLS: key needs certificate")
+        if ca is not None and not verify:
+            raise ValueError("TLS: ca is for verifying, and verify=False does without")
+        if password is not None:
+            check_secret(password, "TLS: password")
+        self._certificate = certificate
+        self._key = key
+        self._password = password
+        self._ca = ca
+        self._verify = verify
+
+    def __repr__(self) -> str:
+        given = {"certificate": self._certificate, "key": self._key, "ca": self._ca}
+        parts = [f"{name}={os.fspath(file)!r}" for name, file in given.items() if file]
+        if not self._verify:
+            parts.append("verify=False")
+        return f"TLS({', '.join(parts)})"
+
+    async def context(self, secrets: Secrets) -> ssl.SSLContext:
+        """Make the context, reading the files.
+
+        Raises:
+            OSError: A file cannot be read, or is none of the kind; the text names it.
+        """
+        password = await secrets.reveal(self._password) if self._password else ""
+        return await asyncio.to_thread(self._make, password)
+
+    def _make(self, password: str) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        if not self._verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        if self._ca is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            try:
+                context.load_verify_locations(self._ca)
+            except OSError as error:
+                raise OSError(f"TLS: ca={os.fspath(self._ca)!r}: {error}") from None
+        if self._certificate is not None:
+            try:
+                # A function, or OpenSSL would ask the terminal for an encrypted key's password.
+                context.load_cert_chain(self._certificate, self._key, password=lambda: password)
+            except OSError as error:
+                name = os.fspath(self._certificate)
+                raise OSError(f"TLS: certificate={name!r}, or its key: {error}") from None
+        return context

@@ -1,0 +1,187 @@
+"""STOW-RS: the instances in batches, each one streamed body of many parts."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from orthanc_async._durable.attempt import GiveUp, RetryLater
+from orthanc_async.forward import _dicomweb_answer, _source
+from orthanc_async.forward._destination import Delivery, Work, logger
+from orthanc_async.forward._errors import check, excerpt
+from orthanc_async.forward._http_destination import HttpDestination
+from orthanc_async.forward._uid import uid_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterator, Sequence
+
+    from orthanc_async.forward._errors import Answer
+    from orthanc_async.forward._source import Item
+
+_MOST_ANSWER = 16 * 2**20
+_NAMED = 3  # failed instances in an error
+_PARTLY = frozenset({202, 409})  # some, or all, were not stored; the body says which
+
+
+def to_dicomweb(
+    url: str, *, batch: int = 50, batch_bytes: int = 32 * 2**20, **common: Any
+) -> HttpDestination:
+    """Send to a DICOMweb server (STOW-RS).
+
+    The server's answer tells of each instance whether it was stored; the next attempt sends only
+    what is missing.
+
+    Args:
+        url: The root of the service, such as "https://pacs.example/dicom-web"; "/studies" is
+            added to it.
+        batch: Instances in a request, at most.
+        batch_bytes: Bytes in a request; a larger instance has a request of its own.
+        common: `auth`, `tls`, `headers`, `only`, `transform`, `retry`, `timeout`, `concurrency`,
+            `breaker`, `connect_timeout`, `stall_timeout`, as for all destinations.
+
+    Returns:
+        The destination: `await destination(study)`.
+
+    Raises:
+        TypeError: An argument is of the wrong kind.
+        ValueError: An argument makes no sense.
+    """
+    return _DicomWeb(url, batch=batch, batch_bytes=batch_bytes, **common)
+
+
+class _DicomWeb(HttpDestination):
+    kind = "to_dicomweb"
+
+    def __init__(self, url: str, *, batch: int, batch_bytes: int, **common: Any) -> None:
+        super().__init__(url, **common)
+        if batch < 1 or batch_bytes < 1:
+            raise ValueError("to_dicomweb: batch and batch_bytes must be at least 1")
+        if "?" in self.url:
+            raise ValueError("to_dicomweb: the URL can have no query")
+        if not self.url.endswith("/studies"):
+            self.url += "/studies"
+        self._batch, self._batch_bytes = batch, batch_bytes
+
+    async def deliver(self, delivery: Delivery) -> None:
+        work = Work(delivery, await self.items(delivery))
+        failed: dict[str, int] = {}
+        try:
+            for batch in batches(work.left, self._batch, self._batch_bytes):
+                failed.update(await self._store(work, batch))
+        finally:
+            work.keep()
+        if failed:
+            self._raise(failed, len(work.items))
+
+    async def _store(self, work: Work, batch: Sequence[Item]) -> dict[str, int]:
+        """Send a batch, note what was stored; return what was not, with the reasons."""
+        body = _Body(batch, self.transform)
+        answer = await self.ask(
+            work.delivery,
+            "POST",
+            self.url,
+            headers={"Content-Type": body.content_type, "Accept": "application/dicom+json"},
+            accepted=_PARTLY,
+            body=body.chunks,
+            length=body.length,
+            most=_MOST_ANSWER,
+        )
+        stored = self._understood(answer)
+        failed = {}
+        for item in batch:
+            uid, size = body.sent.get(item.instance, (None, 0))
+            if uid is None and item.instance not in body.sent:  # left out by the transform
+                work.done(item, 0)
+            elif uid in stored.failed:
+                failed[str(uid)] = stored.failed[str(uid)]
+            elif not stored.said or uid in stored.stored:
+                work.done(item, size)
+            else:
+                failed[str(uid)] = 0
+        return failed
+
+    def _understood(self, answer: Answer) -> _dicomweb_answer.Stored:
+        if not answer.whole:
+            raise RetryLater(f"{answer.url} answers {answer.status} with more than can be read")
+        kind = answer.headers.get("Content-Type", "").lower()
+        try:
+            stored = _dicomweb_answer.read(answer.body, kind)
+        except (ValueError, AttributeError, TypeError, KeyError) as error:
+            if answer.status == 200:
+                logger.warning(
+                    "%r answers 200 with a body that cannot be read, all is taken as stored: %s",
+                    self, error,
+                )  # fmt: skip
+                return _dicomweb_answer.Stored()
+            stored = _dicomweb_answer.Stored()
+        if answer.status in _PARTLY and not stored.said:
+            if answer.status == 409:
+                check(answer, self.secrets)
+            text = excerpt(answer.body, self.secrets)
+            raise RetryLater(
+                f"{answer.url} answers 202 but not which instances were not stored{text}"
+            )
+        return stored
+
+    def _raise(self, failed: dict[str, int], total: int) -> None:
+        some = [
+            f"{uid}: {_dicomweb_answer.explain(reason)}"
+            for uid, reason in list(failed.items())[:_NAMED]
+        ]
+        more = f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
+        text = f"{self.target} has not stored {len(failed)} of {total} instances: "
+        text += "; ".join(some) + more
+        if any(_dicomweb_answer.passes(reason) for reason in failed.values()):
+            raise RetryLater(text)
+        raise GiveUp(text, reason="instances-refused")
+
+
+class _Body:
+    """One body of several parts, made as often as it is asked for."""
+
+    def __init__(self, batch: Sequence[Item], transform: Any) -> None:
+        self._batch = batch
+        self._transform = transform
+        boundary = secrets.token_hex(16)
+        self._head = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+        self._tail = f"--{boundary}--\r\n".encode()
+        self.content_type = f'multipart/related; type="application/dicom"; boundary={boundary}'
+        # By Orthanc's identifier: the UID and the bytes that were sent.
+        self.sent: dict[str, tuple[str | None, int]] = {}
+        self.length: int | None = None
+        if transform is None and all(item.size for item in batch):
+            each = len(self._head) + 2
+            self.length = sum(item.size + each for item in batch) + len(self._tail)
+
+    async def chunks(self) -> AsyncGenerator[Any, None]:
+        """Yield the body."""
+        self.sent.clear()
+        async with contextlib.aclosing(_source.read(self._batch, self._transform)) as files:
+            async for item, data in files:
+                if data is None:
+                    continue
+                size = len(data)
+                if self.length is not None and size != item.size:
+                    raise RetryLater(f"instance {item.instance} was replaced while it was read")
+                uid = uid_of(data) if self._transform is not None or not item.uid else item.uid
+                self.sent[item.instance] = uid, size
+                yield self._head
+                yield data
+                del data
+                yield b"\r\n"
+        yield self._tail
+
+
+def batches(items: Sequence[Item], most: int, most_bytes: int) -> Iterator[list[Item]]:
+    """Divide instances into batches by their number and size."""
+    batch: list[Item] = []
+    size = 0
+    for item in items:
+        if batch and (len(batch) >= most or size + item.size > most_bytes):
+            yield batch
+            batch, size = [], 0
+        batch.append(item)
+        size += item.size
+    if batch:
+        yield batch

@@ -1,0 +1,148 @@
+"""What the destinations have in common that are asked over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from orthanc_async.forward import _source
+from orthanc_async.forward._auth import TLS, Auth
+from orthanc_async.forward._destination import Delivery, Destination, Work, together
+from orthanc_async.forward._errors import Answer, check, shown
+from orthanc_async.forward._http import Http, check_url, close_at_stop
+from orthanc_async.forward._secrets import Secret, Secrets, check_secret
+from orthanc_async.forward._template import Fields
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orthanc_async.forward._source import Item
+
+_OURS = frozenset({"authorization", "content-length", "content-type", "transfer-encoding", "host"})
+
+
+class HttpDestination(Destination):
+    """A destination with a URL.
+
+    Args:
+        url: Checked here, and without its secrets the destination's name.
+        auth: `Basic`, `Bearer` or `OAuth2ClientCredentials`.
+        tls: `TLS`, where the defaults do not fit.
+        headers: More headers; their values may be secrets.
+        connect_timeout: Seconds for a connection, TLS included.
+        stall_timeout: Seconds in which 256 KiB must be taken, and an answer be given.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        auth: Auth | None = None,
+        tls: TLS | None = None,
+        headers: Mapping[str, Secret] | None = None,
+        connect_timeout: float = 15.0,
+        stall_timeout: float = 60.0,
+        **common: Any,
+    ) -> None:
+        """Check the settings.
+
+        Raises:
+            TypeError: One is of the wrong kind.
+            ValueError: One makes no sense.
+        """
+        self.url = check_url(url, self.kind)
+        super().__init__(shown(self.url), **common)
+        if auth is not None and not isinstance(auth, Auth):
+            raise TypeError(f"{self.kind}: auth must be forward.Basic(…), Bearer(…) or the like")
+        if tls is not None and not isinstance(tls, TLS):
+            raise TypeError(f"{self.kind}: tls must be forward.TLS(…)")
+        for name, seconds in (
+            ("connect_timeout", connect_timeout),
+            ("stall_timeout", stall_timeout),
+        ):
+            if not 0 < seconds < float("inf"):
+                raise ValueError(f"{self.kind}: {name} must be a positive number of seconds")
+        self._headers = dict(headers or {})
+        for name, value in self._headers.items():
+            check_secret(value, f"{self.kind}: the header {name}")
+            if name.lower() in _OURS:
+                raise ValueError(f"{self.kind}: the header {name} is set by the destination")
+        self.secrets = Secrets()
+        self.http = Http(
+            tls=tls,
+            auth=auth,
+            secrets=self.secrets,
+            connect_timeout=connect_timeout,
+            stall_timeout=stall_timeout,
+        )
+        close_at_stop()
+
+    async def ask(
+        self,
+        delivery: Delivery,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        accepted: frozenset[int] = frozenset(),
+        **body: Any,
+    ) -> Answer:
+        """Send a request; an answer that is neither 2xx nor accepted raises.
+
+        Raises:
+            Down: There is no answer, or one that asks for patience.
+            GiveUp: It is refused.
+        """
+        own = {name: await self.secrets.reveal(value) for name, value in self._headers.items()}
+        answer = await self.http.send(method, url, headers={**own, **headers}, **body)
+        delivery.reached = True
+        if answer.status not in accepted:
+            check(answer, self.secrets)
+        return answer
+
+
+class PerFileDestination(HttpDestination):
+    """A destination that takes each file by a request of its own, several at once."""
+
+    def __init__(self, url: str, *, at_once: int = 2, **common: Any) -> None:
+        """Check the settings.
+
+        Raises:
+            ValueError: `at_once` makes no sense.
+        """
+        super().__init__(url, **common)
+        if at_once < 1:
+            raise ValueError(f"{self.kind}: at_once must be at least 1")
+        self._at_once = at_once
+
+    async def put(self, delivery: Delivery, item: Item, data: bytes, fields: Fields) -> None:
+        """Send one file."""
+        raise NotImplementedError
+
+    async def deliver(self, delivery: Delivery) -> None:
+        """Send the files that have not been sent."""
+        work = Work(delivery, await self.items(delivery))
+        fields = Fields(delivery.resource, transformed=self.transform is not None)
+        reading = asyncio.Lock()  # a generator cannot be asked by two at once
+
+        async with contextlib.aclosing(_source.read(work.left, self.transform)) as files:
+
+            async def worker() -> None:
+                while True:
+                    async with reading:
+                        try:
+                            item, data = await anext(files)
+                        except StopAsyncIteration:
+                            return
+                    size = 0
+                    if data is not None:
+                        size = len(data)
+                        await self.put(delivery, item, data, fields)
+                        del data
+                    work.done(item, size)
+
+            try:
+                await together([worker() for _ in range(self._at_once)])
+            finally:
+                work.keep()
