@@ -15,7 +15,7 @@ from orthanc_async._durable.store import FINISHED, Entry, Progress, QueueCounts,
 class Store:
     """Entries in memory, as far as the surface asks for them."""
 
-    description = "memory"
+    description = "SQLite: /var/lib/orthanc/orthanc-async.db"
 
     def __init__(self):
         self.all = {}

@@ -46,6 +46,13 @@ export function moment(text) {
 
 const LEVELS = { patients: "patient", studies: "study", series: "series", instances: "instance" };
 
+/** "study 0123abcd…4567cdef" of "/studies/0123abcd-…-4567cdef". */
+export function briefly(resource) {
+  const [, level, id] = resource.split("/");
+  const parts = id.split("-");
+  return `${LEVELS[level]} ${parts[0]}…${parts.at(-1)}`;
+}
+
 /** Where Orthanc Explorer shows a resource such as "/studies/…"; null when it does not. */
 export function explorerLink(resource) {
   const [, level, id] = /^\/(\w+)\/([0-9a-f-]+)$/.exec(resource || "") || [];

@@ -2,7 +2,7 @@
 
 import { html, useEffect, useRef, useState } from "./vendor/htm-preact.js";
 import { get } from "./api.js";
-import { LABELS, count, duration, explorerLink, moment, size } from "./format.js";
+import { LABELS, briefly, count, duration, explorerLink, moment, size } from "./format.js";
 
 /** The numbers of all queues; each is a button that lists those entries. */
 export function Totals({ states, chosen, choose }) {
@@ -33,7 +33,7 @@ export function Queues({ queues, chosen, choose, ask, act }) {
             (label) => html`<th scope="col" class="number" key=${label}>${label}</th>`,
           )}
           <th scope="col" class="number">oldest</th>
-          <th scope="col">actions</th>
+          <th scope="col">Actions</th>
         </tr>
       </thead>
       <tbody>
@@ -135,7 +135,7 @@ function Row({ entry, act }) {
   const cancelled = ["waiting", "running"].includes(entry.State);
   return html`<tbody>
     <tr>
-      <th scope="row">
+      <th scope="row" class="number">
         <button
           class="link"
           aria-expanded=${open}
@@ -149,7 +149,7 @@ function Row({ entry, act }) {
       <td>${entry.Queue}</td>
       <td class="what">
         ${link
-          ? html`<a href=${link}>${entry.Resource}</a>`
+          ? html`<a href=${link} title=${entry.Resource}>${briefly(entry.Resource)}</a>`
           : html`<span>${entry.Resource || entry.Key}</span>`}
         ${entry.Error && html`<p class="error">${entry.Error}</p>`}
       </td>
@@ -189,7 +189,7 @@ function EntryState({ entry }) {
     notes.push(`next in ${duration(entry.DueIn)}`);
   }
   return html`<span class=${`badge ${entry.State}`}>${LABELS[entry.State]}</span>
-    <span class="notes">${notes.join(", ")}</span>`;
+    <span class="notes line">${notes.join(", ")}</span>`;
 }
 
 function Progress({ entry }) {
@@ -208,7 +208,7 @@ function Progress({ entry }) {
   return html`${total
       ? html`<progress max=${total} value=${Math.min(done, total)} aria-label=${label} />`
       : running && html`<progress aria-label=${label} />`}
-    <span class="notes">${parts.join(", ")}</span>`;
+    <span class="notes line">${parts.join(", ")}</span>`;
 }
 
 function Details({ entry, id }) {
@@ -225,7 +225,7 @@ function Details({ entry, id }) {
     };
   }, [entry.ID, entry.Changed, entry.State]);
   const shown = (value) => (typeof value === "string" ? value : JSON.stringify(value, null, 2));
-  const names = ["Error", "Key", "Payload", "Resume", "Created", "Interruptions", "Server", "Job"];
+  const names = ["Error", "Resource", "Key", "Payload", "Resume", "Created", "Server", "Job"];
   return html`<tr id=${id} class="details">
     <td colspan="7">
       ${whole === null
