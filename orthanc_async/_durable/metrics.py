@@ -43,7 +43,9 @@ class Counter:
 
     def read(self) -> float:
         """Return what to show."""
-        if self._sum - self._base > _MOST:
+        # Not when more has come than was shown last: that would not look like a reset.
+        new, shown = self._sum - self._read, self._read - self._base
+        if new + shown > _MOST and new < shown:
             self._base = self._read
         self._read = self._sum
         return self._sum - self._base
@@ -94,7 +96,7 @@ def attempt_ended(
     counters = _state.queues.setdefault(queue, _Queue()).counters
     counters["attempts"].add(1)
     counters["handler_seconds"].add(seconds)
-    failed = isinstance(outcome, Dead) or (isinstance(outcome, Again) and outcome.counted)
+    failed = isinstance(outcome, (Again, Dead)) and getattr(outcome, "counted", True)
     counters["failures"].add(1 if failed else 0)
     # One that has begun anew has less than the one before.
     sent = after.bytes - before.bytes if after.bytes >= before.bytes else after.bytes
