@@ -86,9 +86,7 @@ async def entries(request: rest.Request) -> rest.Response:
             raise rest.HTTPError(400, f"there is no argument {name!r}: known are {known}")
     limit = _number(query.get("limit"), "limit", 1, MOST) or _PAGE
     before = _number(query.get("before"), "before", 1, 2**63 - 1)
-    states = {
-        _state(text) for item in query.getlist("state") for text in item.split(",") if text
-    }
+    states = {_state(text) for item in query.getlist("state") for text in item.split(",") if text}
     with _problems():
         engine = _engine()
         # One more than asked for tells whether another page follows.

@@ -154,9 +154,7 @@ def test_updates_itself(server: Orthanc, browser: Browser) -> None:
         "document.querySelector(`[aria-label='${arguments[0]}']`).focus()", label
     )
     server.http.post(f"/test/start/{second}")
-    server.http.post(
-        f"/test/advance/{second}", '{"done": 120, "total": 480, "bytes": 60000000}'
-    )
+    server.http.post(f"/test/advance/{second}", '{"done": 120, "total": 480, "bytes": 60000000}')
     browser.wait_text(".entries", "120 of 480, 60 MB")
     (progress,) = browser.find("progress")
     assert progress.get_attribute("value") == "120"

@@ -321,7 +321,7 @@ def test_before_the_start(server: Orthanc) -> None:
 
 
 def test_a_store_that_does_not_answer(server: Orthanc) -> None:
-    """A store that is broken is a 503 with the store's own words, and a problem in the overview."""
+    """A broken store is a 503 with the words of its error, and a problem in the overview."""
     put(server, {})
     problem = "/data/orthanc-async.db: No space left on device: make room"
     mode(server, problem=problem)
