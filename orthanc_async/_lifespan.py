@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from orthanc_async import _loop, _registry
 from orthanc_async._run_coroutine import on_loop_thread
 
 if TYPE_CHECKING:
     from orthanc_async import _scopes
+
+logger = logging.getLogger("orthanc_async.lifecycle")
 
 # Either the coroutine, or what makes it once it can run: one that was made while a script
 # is imported outside Orthanc would only cause a warning.
@@ -28,8 +31,26 @@ Source = Coroutine[Any, Any, Any] | Callable[[], Coroutine[Any, Any, Any]]
 _MOST_KEPT = 1.0
 # Of the time that `shutdown` gets, the tasks have this share at most; the rest is for the hooks.
 _TASKS_SHARE = 0.5
+# Of the same time, the share that is kept for closing services, if there are any.
+_CLOSE_SHARE = 0.1
 # Of the same time, the share that a hook which has to be cancelled keeps for cleaning up.
 _CLEAN_UP_SHARE = 0.1
+
+
+class Service(Protocol):
+    """What parts of this package run beside the scripts. Thread: the loop's, for all of it."""
+
+    async def start(self) -> None:
+        """Begin: Orthanc has started, and `on_startup` functions come next."""
+
+    def halt(self) -> None:
+        """Begin nothing new: Orthanc stops. Called once or more, also without a start."""
+
+    async def stop(self, deadline: float) -> None:
+        """End what runs, until a time of the loop's clock; `on_shutdown` functions come next."""
+
+    async def close(self) -> None:
+        """Let go of everything: no script runs any more."""
 
 
 class _State:
@@ -39,6 +60,7 @@ class _State:
         self.lock = threading.Lock()
         self.startup: list[Callable[[], Any]] = []
         self.shutdown: list[Callable[[], Any]] = []
+        self.services: list[Service] = []
         # What waits for the start, with its name; None once things start at once.
         self.waiting: list[tuple[Source, str]] | None = []
         self.stopping = False
@@ -103,6 +125,12 @@ def add_shutdown(hook: Callable[[], Any]) -> None:
         _state.shutdown.append(hook)
 
 
+def add_service(service: Service) -> None:
+    """Have a part of this package started and stopped. Called while the scripts are imported."""
+    with _state.lock:
+        _state.services.append(service)
+
+
 def submit(source: Source, name: str) -> None:
     """Start a background task, or keep it until the start. Thread: any.
 
@@ -126,6 +154,9 @@ async def startup() -> None:
     state = _state
     if "orthanc_async._scopes" in sys.modules:  # a script has hooks or tasks, or may have
         _open_tasks(state)
+    for service in state.services:
+        if not state.interrupted:
+            await service.start()
     if state.startup and not state.interrupted:
         state.starting = _Starting()
         await state.starting.run(tuple(state.startup))
@@ -147,6 +178,8 @@ def interrupt_startup(seconds: float) -> None:
     if state.interrupted:
         return
     state.interrupted = True
+    for service in state.services:
+        service.halt()
     if state.starting is not None:
         state.starting.interrupt(asyncio.get_running_loop().time() + seconds * _TASKS_SHARE)
 
@@ -180,10 +213,21 @@ async def shutdown(timeout: float) -> None:  # noqa: ASYNC109 - it bounds each s
     interrupt_startup(timeout)
     if state.starting is not None:
         await state.starting.wait()
+    end = now + (timeout * _TASKS_SHARE if state.shutdown else timeout * (1 - _CLOSE_SHARE))
+    stopping = [asyncio.ensure_future(service.stop(end)) for service in state.services]
     if state.tasks is not None:
-        await state.tasks.close(now + (timeout * _TASKS_SHARE if state.shutdown else timeout))
+        await state.tasks.close(end if stopping or state.shutdown else now + timeout)
+    await _end_all(stopping)
     if state.shutdown:
-        await _run_shutdown(state, now + timeout, timeout * _CLEAN_UP_SHARE)
+        kept = timeout * _CLOSE_SHARE if stopping else 0.0
+        await _run_shutdown(state, now + timeout - kept, timeout * _CLEAN_UP_SHARE)
+    await _end_all([asyncio.ensure_future(service.close()) for service in state.services])
+
+
+async def _end_all(ending: Sequence[asyncio.Future[None]]) -> None:
+    for error in await asyncio.gather(*ending, return_exceptions=True):
+        if error is not None:
+            logger.error("stopping a part of orthanc-async", exc_info=error)
 
 
 async def _run_shutdown(state: _State, end: float, for_clean_up: float) -> None:

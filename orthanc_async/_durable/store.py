@@ -161,12 +161,20 @@ class Again:
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """No further attempt: a dead letter, until somebody retries or purges it."""
+    """No further attempt: a dead letter, until somebody retries or purges it.
+
+    Attributes:
+        reason: Why, in one word.
+        error: Why, as a text.
+        resume: Kept for an attempt after a `Store.retry`.
+        counted: Whether an attempt has failed; else the entry ends without one.
+    """
 
     reason: str
     error: str
     resume: Json = None
     progress: Progress = Progress()
+    counted: bool = True
 
 
 Outcome = Done | Again | Dead
@@ -181,12 +189,14 @@ class Subscription:
         cursor: The sequence number of the last change that was taken from `/changes`.
         since: Resources whose LastUpdate (Orthanc's text, "YYYYMMDDTHHMMSS") is older than this
             are none of its business.
+        mark: What the reader of `/changes` has noted with the cursor; the store only keeps it.
         new: Whether this call has made it.
     """
 
     name: str
     cursor: int
     since: str
+    mark: str = ""
     new: bool = False
 
 
@@ -199,7 +209,13 @@ class QueueCounts:
 
 
 class Store(abc.ABC):
-    """One place where entries and cursors are kept."""
+    """One place where entries and cursors are kept.
+
+    Attributes:
+        shared: Whether other servers may add entries, so that the worker has to look for them.
+    """
+
+    shared: bool = False
 
     @property
     @abc.abstractmethod
@@ -311,8 +327,8 @@ class Store(abc.ABC):
     # --- subscriptions
 
     @abc.abstractmethod
-    async def subscribe(self, name: str, cursor: int, since: str) -> Subscription:
-        """Return the subscription of this name; make it with this cursor if there is none."""
+    async def subscribe(self, name: str, cursor: int, since: str, mark: str = "") -> Subscription:
+        """Return the subscription of this name; make it with these values if there is none."""
 
     @abc.abstractmethod
     async def subscriptions(self) -> list[Subscription]:
@@ -323,8 +339,22 @@ class Store(abc.ABC):
         """Become, or stay, the one server that reads `/changes`, for so many seconds."""
 
     @abc.abstractmethod
-    async def advance(self, cursors: Mapping[str, int], entries: Sequence[NewEntry]) -> int:
-        """Add entries whose keys are new and move cursors forward, in one transaction.
+    async def advance(
+        self,
+        cursors: Mapping[str, int],
+        entries: Sequence[NewEntry],
+        *,
+        marks: Mapping[str, str] | None = None,
+        back: bool = False,
+    ) -> int:
+        """Add entries whose keys are new and move cursors, in one transaction.
+
+        Args:
+            cursors: By the names of subscriptions. One that lies behind the known cursor changes
+                nothing of that subscription, unless `back` is true.
+            entries: As for `add`; there may be none, and there may be no cursors.
+            marks: What to keep as `Subscription.mark` of those whose cursor is set, by name.
+            back: Whether cursors may go back: Orthanc's index was replaced.
 
         Returns:
             How many entries were new.

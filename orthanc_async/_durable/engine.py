@@ -1,0 +1,288 @@
+"""What works on durable things from the start of Orthanc to its stop: a service of `_lifespan`.
+
+It opens the store once Orthanc has started, and runs the worker and what is `beside` it. Thread:
+the loop's, for all but what says otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orthanc_async._durable import queues
+from orthanc_async._durable.queues import Kind, Queue, beside, register
+from orthanc_async._durable.store import NewEntry, StoreError, StoreLockedError
+from orthanc_async._durable.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from orthanc_async._durable.attempt import Attempt
+    from orthanc_async._durable.queues import Companion
+    from orthanc_async._durable.store import Added, Json, Store
+
+__all__ = ["Engine", "Kind", "Queue", "Running", "beside", "engine", "register"]
+
+logger = logging.getLogger("orthanc_async.durable")
+
+START_WAITS = 5.0  # seconds that `on_startup` functions wait for the store
+REOPEN_FIRST, REOPEN_LONGEST = 1.0, 30.0
+REOPEN_LOCKED = 3.0
+CLOSING = 1.0
+
+_engine: Engine | None = None
+
+
+def engine() -> Engine | None:
+    """Return the engine that runs: from ORTHANC_STARTED to the end of `on_shutdown`."""
+    return _engine
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """An attempt that runs on this server.
+
+    Attributes:
+        entry_id: The entry's number in the store.
+        queue: The name of its queue.
+        attempt: What the handler sees, with its live progress.
+        started: When it began, in seconds since 1970.
+    """
+
+    entry_id: int
+    queue: str
+    attempt: Attempt
+    started: float
+
+
+class Engine:
+    """Everything durable of one start of Orthanc.
+
+    Args:
+        make_store: Makes the store, called once; by default what the configuration chooses.
+    """
+
+    def __init__(self, make_store: Callable[[], Store] | None = None) -> None:
+        self._make_store = make_store
+        self._store: Store | None = None
+        self._failure: StoreError | None = None  # why the store is not open
+        self._queues: Mapping[str, Queue] = {}
+        self._worker: Worker | None = None
+        self._tried = asyncio.Event()
+        self._opener: asyncio.Task[None] | None = None
+        self._beside: list[asyncio.Task[None]] = []
+        self._halted = asyncio.Event()
+
+    # --- what others use
+
+    @property
+    def queues(self) -> Mapping[str, Queue]:
+        """What the scripts have registered, by name."""
+        return self._queues
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the store is open."""
+        return self._worker is not None
+
+    @property
+    def store(self) -> Store:
+        """The store.
+
+        Raises:
+            StoreError: It is not open; the text says why.
+        """
+        if self._store is None or self._worker is None:
+            raise self._failure or StoreError("the store of durable events and tasks is closed")
+        return self._store
+
+    def running(self) -> list[Running]:
+        """Return the attempts that run on this server, with their live progress."""
+        if self._worker is None:
+            return []
+        return [
+            Running(run.entry.id, run.queue.name, run.attempt, run.started)
+            for run in self._worker.runs
+            if not run.ended
+        ]
+
+    def wake(self) -> None:
+        """Have the worker look for entries that are due."""
+        if self._worker is not None:
+            self._worker.wake()
+
+    async def ready(self) -> Store:
+        """Return the store, once opening it has been tried.
+
+        Raises:
+            StoreError: It is not open; the text says why.
+        """
+        await self._tried.wait()
+        return self.store
+
+    async def enqueue(
+        self,
+        queue: str,
+        payload: Json,
+        *,
+        key: str,
+        delay: float = 0.0,
+        resource: str | None = None,
+    ) -> Added:
+        """Add an entry; it is on disk when this returns.
+
+        Raises:
+            StoreError: It could not be written.
+        """
+        store = await self.ready()
+        [added] = await store.add([NewEntry(queue, key, payload, delay, resource)])
+        if added.new:
+            self.wake()
+        return added
+
+    async def cancel(self, ids: Collection[int]) -> int:
+        """Cancel entries that are not finished, also those that run; return how many."""
+        count = await (await self.ready()).cancel(ids)
+        if self._worker is not None:
+            self._worker.drop(ids)
+        return count
+
+    async def retry(self, ids: Collection[int]) -> int:
+        """Make waiting, dead or cancelled entries due now; return how many."""
+        count = await (await self.ready()).retry(ids)
+        self.wake()
+        return count
+
+    # --- the service
+
+    async def start(self) -> None:
+        """Open the store and begin to work; a store that cannot be opened is tried again."""
+        global _engine  # noqa: PLW0603 - one engine a process
+        if self._halted.is_set():
+            return
+        _engine = self
+        self._queues = queues.freeze()
+        self._opener = asyncio.create_task(self._open_forever(), name="durable: opening")
+        halted = asyncio.ensure_future(self._halted.wait())
+        tried = asyncio.ensure_future(self._tried.wait())
+        await asyncio.wait(
+            {halted, tried}, timeout=START_WAITS, return_when=asyncio.FIRST_COMPLETED
+        )
+        halted.cancel()
+        tried.cancel()
+
+    def halt(self) -> None:
+        """Begin nothing new: Orthanc stops."""
+        self._halted.set()
+        if self._worker is not None:
+            self._worker.halt()
+
+    async def stop(self, deadline: float) -> None:
+        """Give back what runs.
+
+        Args:
+            deadline: By the loop's clock.
+        """
+        self.halt()
+        for task in self._beside:
+            task.cancel()
+        if self._worker is not None:
+            await self._worker.stop(deadline)
+        if self._beside:
+            left = max(0.1, deadline - asyncio.get_running_loop().time())
+            await asyncio.wait(self._beside, timeout=left)
+
+    async def close(self) -> None:
+        """Close the store."""
+        global _engine  # noqa: PLW0603 - one engine a process
+        if _engine is self:
+            _engine = None
+        self._failure = StoreError(
+            "the store of durable events and tasks is closed: Orthanc stops"
+        )
+        self._worker = None
+        if self._opener is not None and not self._opener.done():
+            self._opener.cancel()
+            await asyncio.wait([self._opener], timeout=CLOSING)
+        self._tried.set()
+        if self._store is None:
+            return
+        closing = asyncio.ensure_future(self._store.close())
+        await asyncio.wait([closing], timeout=CLOSING)
+        if not closing.done():
+            logger.warning("%s is still being closed", self._store.description)
+        elif closing.exception() is not None:
+            logger.error("closing %s", self._store.description, exc_info=closing.exception())
+
+    # --- opening
+
+    async def _open_forever(self) -> None:
+        delay = REOPEN_FIRST
+        told = False
+        while not self._halted.is_set():
+            error = await self._open_once()
+            self._tried.set()
+            if error is None:
+                if told and self._store is not None:
+                    logger.warning("%s is open now: work goes on", self._store.description)
+                return
+            self._failure = error
+            if not told:
+                told = True
+                logger.error(
+                    "the store of durable events and tasks cannot be opened: %s. What is received "
+                    "is stored by Orthanc nevertheless; opening is tried again and again",
+                    error,
+                )
+            locked = isinstance(error, StoreLockedError)
+            seconds = REOPEN_LOCKED if locked else delay
+            delay = min(REOPEN_LONGEST, delay * 2)
+            waiting = asyncio.ensure_future(self._halted.wait())
+            await asyncio.wait([waiting], timeout=seconds)
+            waiting.cancel()
+
+    async def _open_once(self) -> StoreError | None:
+        try:
+            if self._store is None:
+                self._store = self._new_store()
+            await self._store.open()
+        except StoreError as error:
+            return error
+        except Exception as error:
+            logger.exception("opening the store of durable events and tasks")
+            name = "" if self._store is None else f"{self._store.description}: "
+            return StoreError(f"{name}{type(error).__name__}: {error}")
+        if self._halted.is_set():
+            return None
+        self._worker = Worker(self._store, self._queues)
+        self._worker.start()
+        self._beside = [
+            asyncio.create_task(self._run_beside(companion), name=f"durable: {companion}")
+            for companion in queues.companions()
+        ]
+        return None
+
+    def _new_store(self) -> Store:
+        if self._make_store is not None:
+            return self._make_store()
+        from orthanc_async._durable import opening
+
+        return opening.make_store()
+
+    async def _run_beside(self, companion: Companion) -> None:
+        assert self._worker is not None
+        what = getattr(companion, "__qualname__", repr(companion))
+        trouble = self._worker.trouble
+        while not self._halted.is_set():
+            try:
+                await companion(self)
+            except StoreError as error:
+                seconds = trouble.failed(what, error)
+            except Exception:
+                logger.exception("%s failed; it is begun again", what)
+                seconds = REOPEN_LONGEST
+            else:
+                return
+            await asyncio.sleep(seconds)

@@ -1,0 +1,346 @@
+"""One attempt: the handler's call, its end, and what follows from that.
+
+A handler runs in a task of its own which is cancelled once (`orthanc_async._scopes` says why no
+scope of anyio encloses it). It is waited for however long it takes to end: what still runs keeps
+its lease and its place, so that the same entry never runs twice on one server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import enum
+import inspect
+import json
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import orthanc
+from orthanc_async import _registry
+from orthanc_async._durable import attempt as attempts
+from orthanc_async._durable.attempt import Attempt, GiveUp, RetryLater
+from orthanc_async._durable.store import Again, Dead, Done, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from orthanc_async._durable.queues import Queue
+    from orthanc_async._durable.store import Claim, Entry, Json, Outcome
+
+logger = logging.getLogger("orthanc_async.durable")
+
+FAILURES = (Exception, SystemExit, KeyboardInterrupt)  # the last two would end the loop
+POISON = 100  # interruptions
+SLOW_TO_END = 10.0  # seconds after its cancellation until a handler is named in the log
+ERROR_LENGTH = 2000  # characters of an error that are kept
+
+
+class Why(enum.Enum):
+    """For what an attempt was cancelled."""
+
+    TIMEOUT = "timeout"
+    STOP = "stop"
+    LOST = "lost"
+
+
+class Run:
+    """One attempt that runs on this server. Thread: the loop's.
+
+    Attributes:
+        queue: Whose entry it is.
+        token: Proves that the entry is ours; `adopt` changes it.
+        attempt: What the handler sees.
+        started: When, in seconds since 1970.
+        ended: Whether the handler has ended.
+        over: Set by the worker once what follows has been written too.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        claim: Claim,
+        save: Callable[[str, Json, Progress], Awaitable[None]],
+    ) -> None:
+        entry = claim.entry
+        self.queue = queue
+        self.entry = entry
+        self.token = claim.token
+        self.started = time.time()
+        self.ended = False
+        self.over = asyncio.Event()
+        self._save_in_store = save
+        self._saved: tuple[str, Progress] = (json.dumps(entry.resume), Progress())
+        self._saved_resume: Json = entry.resume
+        self._why: Why | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self.attempt = Attempt(
+            id=entry.id,
+            queue=entry.queue,
+            key=entry.key,
+            number=entry.attempts + entry.interruptions + 1,
+            resume=entry.resume,
+            save=self._save,
+        )
+
+    def __repr__(self) -> str:
+        return f"{self.queue.name}/{self.entry.key} (entry {self.entry.id})"
+
+    def adopt(self, token: str) -> None:
+        """Go on with another lease: the first had run out, and this server got the second."""
+        self.token = token
+
+    def cancel(self, why: Why) -> None:
+        """Cancel the handler, once; a handler that has ended is left alone."""
+        if self._why is None and not self.ended:
+            self._why = why
+            if self._task is not None:
+                self._task.cancel()
+
+    @property
+    def lost(self) -> bool:
+        """Whether the entry is no longer ours."""
+        return self._why is Why.LOST
+
+    # --- what it saves
+
+    async def _save(self, resume: Json, progress: Progress) -> None:
+        text = json.dumps(resume)  # a TypeError is the handler's own
+        await self._save_in_store(self.token, json.loads(text), progress)
+        self._saved = (text, progress)
+        self._saved_resume = json.loads(text)
+
+    async def save_if_changed(self) -> bool:
+        """Write what `Attempt.keep` and `Attempt.advance` have set since the last time.
+
+        Returns:
+            Whether there was anything to write.
+
+        Raises:
+            LeaseLost, StoreError: As the store's `save`.
+        """
+        if self.ended:
+            return False
+        try:
+            text = json.dumps(self.attempt.resume)
+        except (TypeError, ValueError):
+            return False  # named when the attempt ends
+        if (text, self.attempt.progress) == self._saved:
+            return False
+        await self._save(self.attempt.resume, self.attempt.progress)
+        return True
+
+    def _resume(self) -> Json:
+        try:
+            return json.loads(json.dumps(self.attempt.resume))
+        except (TypeError, ValueError) as error:
+            logger.error(  # noqa: TRY400 - where it comes from says nothing
+                "%r: what it has given to attempt.keep cannot be written as JSON (%s): the next "
+                "attempt gets what was kept before",
+                self,
+                error,
+            )
+            return self._saved_resume
+
+    # --- the run
+
+    async def run(self) -> Outcome | None:
+        """Run the handler; return what follows, None when the entry is no longer ours."""
+        if self.entry.interruptions >= POISON:
+            self.ended = True
+            error = f"interrupted {self.entry.interruptions} times: it may be what ends the server"
+            return Dead("poison", self.entry.error or error, self.entry.resume)
+        context = contextvars.Context()
+        context.run(attempts._current.set, self.attempt)
+        loop = asyncio.get_running_loop()
+        self._task = loop.create_task(_settle(self.queue, self.entry), context=context)
+        self._task.set_name(repr(self))
+        if self._why is not None:  # before it had begun
+            self._task.cancel()
+        await self._wait(self._task)
+        self.ended = True
+        return await self._judge(self._task)
+
+    async def _wait(self, task: asyncio.Task[Any]) -> None:
+        timeout = self.queue.policy.timeout
+        await asyncio.wait([task], timeout=timeout)
+        if task.done():
+            return
+        self.cancel(Why.TIMEOUT)
+        await asyncio.wait([task], timeout=SLOW_TO_END)
+        if not task.done():
+            logger.warning(
+                "%r does not end %g s after its timeout: it keeps its place in the queue until it "
+                "does",
+                self,
+                SLOW_TO_END,
+            )
+            await asyncio.wait([task])
+
+    async def _judge(self, task: asyncio.Task[Any]) -> Outcome | None:
+        progress = self.attempt.progress
+        error = _error_of(task)
+        if error is None and self._why is not None and task.cancelling():
+            # It has caught its cancellation and returned: nobody knows how far it was.
+            error = asyncio.CancelledError()
+        if error is None:
+            return None if self.lost else Done(progress)
+        if isinstance(error, asyncio.CancelledError):
+            if self._why is Why.LOST:
+                return None
+            if self._why is Why.STOP:
+                return Again(0.0, None, self._resume(), progress, counted=False)
+        if self._why is Why.STOP:
+            # What it says of a failure may come from the stop: this attempt does not count.
+            text = _text(error)
+            logger.info("%r ended at the stop of Orthanc: %s", self, text)
+            return Again(0.0, text, self._resume(), progress, counted=False)
+        if self._why is Why.LOST:
+            return None
+        return await self._after_failure(error)
+
+    async def _after_failure(self, error: BaseException) -> Outcome:
+        progress = self.attempt.progress
+        resume = self._resume()
+        if self._why is Why.TIMEOUT:
+            text = f"it took longer than its timeout, {self.queue.policy.timeout:g} s"
+            if not isinstance(error, asyncio.CancelledError):
+                text = f"{text}: {_text(error)}"
+        else:
+            text = _text(error)
+        if isinstance(error, GiveUp):
+            return self._dead(error.reason, text)
+        if self.entry.resource is not None and await _is_gone(error, self.entry.resource):
+            return self._dead("gone", text)
+        retry = self.queue.policy.retry
+        failures = self.entry.attempts + 1
+        if failures >= retry.attempts:
+            return self._dead("exhausted", text, error)
+        delay = error.after if isinstance(error, RetryLater) else None
+        if delay is None:
+            delay = retry.backoff.delay(failures)
+        logger.warning(
+            "%r failed, attempt %d of %d, again in %.3g s: %s",
+            self,
+            failures,
+            retry.attempts,
+            delay,
+            text,
+            exc_info=error if _is_surprising(error) else None,
+        )
+        return Again(max(0.0, delay), text, resume, progress)
+
+    def _dead(self, reason: str, text: str, error: BaseException | None = None) -> Dead:
+        logger.warning(
+            "%r is a dead letter (%s): %s",
+            self,
+            reason,
+            text,
+            exc_info=error if error is not None and _is_surprising(error) else None,
+        )
+        return Dead(reason, text, self._resume(), self.attempt.progress)
+
+
+async def _settle(queue: Queue, entry: Entry) -> BaseException | None:
+    # Returned instead of raised: a task that raises SystemExit would end the loop.
+    try:
+        await queue.call(entry)
+    except FAILURES as error:
+        return error
+    return None
+
+
+def _error_of(task: asyncio.Task[Any]) -> BaseException | None:
+    if task.cancelled():
+        return asyncio.CancelledError()
+    result: BaseException | None = task.result()
+    return result
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, asyncio.CancelledError):
+        return "it was cancelled, by itself or by what it called"
+    said = str(error)
+    if isinstance(error, GiveUp | RetryLater):
+        text = said
+    else:
+        text = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    return text[:ERROR_LENGTH]
+
+
+def _is_surprising(error: BaseException) -> bool:
+    """Tell whether the log should have the traceback: not of what was raised on purpose."""
+    return not isinstance(error, (RetryLater, OSError, orthanc.OrthancException))
+
+
+async def _is_gone(error: BaseException | None, resource: str) -> bool:
+    """Tell whether an error comes from the resource's no longer being there."""
+    unknown = False
+    while error is not None and not unknown:
+        unknown = _is_unknown_resource(error)
+        error = error.__cause__
+    if not unknown:
+        return False
+    try:
+        await orthanc.rest_api_get(resource)
+    except orthanc.OrthancException as answer:
+        return _is_unknown_resource(answer)
+    return False
+
+
+def _is_unknown_resource(error: BaseException) -> bool:
+    return (
+        isinstance(error, orthanc.OrthancException)
+        and error.code == orthanc.ErrorCode.UNKNOWN_RESOURCE
+    )
+
+
+async def invoke(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """Call a script's function: `async def` on the loop, `def` in a thread.
+
+    A thread cannot be cancelled, and the function must not run a second time while it still runs
+    a first time: a cancelled call waits for it, and its result counts.
+    """
+    if _registry.is_async(function):
+        return await function(*arguments, **named)
+    result = await _in_thread(lambda: function(*arguments, **named), _registry.describe(function))
+    return await result if inspect.isawaitable(result) else result
+
+
+async def _in_thread(function: Callable[[], Any], name: str) -> Any:
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def settle(result: Any, error: BaseException | None) -> None:
+        if error is None:
+            future.set_result((result, None))
+        else:
+            future.set_result((None, error))
+
+    def work() -> None:
+        result, error = None, None
+        try:
+            result = context.run(function)
+        except BaseException as raised:  # noqa: BLE001 - it belongs to the one who waits
+            error = raised
+        try:
+            loop.call_soon_threadsafe(settle, result, error)
+        except RuntimeError:  # the loop has ended without us
+            logger.warning("%s has ended after the stop of Orthanc", name)
+
+    # Not a pool: calls that never end would take it up.
+    threading.Thread(target=work, name=name, daemon=True).start()
+    while not future.done():
+        try:
+            await asyncio.wait([future])
+        except asyncio.CancelledError:
+            # Its result counts, and whoever asks this task sees no cancellation.
+            task = asyncio.current_task()
+            if task is not None:
+                task.uncancel()
+    result, error = future.result()
+    if error is not None:
+        raise error
+    return result

@@ -1,0 +1,313 @@
+"""Tasks: calls of a function that are kept on disk until they have been made.
+
+A task is written before `enqueue` returns, runs at least once whatever happens to the server, is
+tried again when it fails, and ends as a dead letter when it fails for good.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+
+from orthanc_async import _registry
+from orthanc_async._durable import engine, runner
+from orthanc_async._durable.attempt import (
+    Attempt,
+    Backoff,
+    GiveUp,
+    Policy,
+    Retry,
+    RetryLater,
+    current,
+)
+from orthanc_async._durable.store import Entry, Progress, State, StoreError
+from orthanc_async._run_coroutine import run_coroutine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "Attempt",
+    "Backoff",
+    "Enqueued",
+    "Entry",
+    "GiveUp",
+    "Progress",
+    "Retry",
+    "RetryLater",
+    "State",
+    "StoreError",
+    "Task",
+    "cancel",
+    "current",
+    "get",
+    "retry",
+    "task",
+]
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_OWN = ("delay", "key")
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueued:
+    """What became of an `enqueue`.
+
+    Attributes:
+        id: The number of the entry: of the one that was there before, if the key was known.
+        new: Whether it was written now; else there was one with this key.
+    """
+
+    id: int
+    new: bool
+
+
+def task(
+    *,
+    queue: str,
+    attempts: int = 10,
+    backoff: Backoff | float | None = None,
+    timeout: float | None = None,
+    concurrency: int = 4,
+) -> Callable[[Callable[_P, _R]], Task[_P, _R]]:
+    """Make a function a task: `@task(queue="thumbnails")`, then `await function.enqueue(…)`.
+
+    Args:
+        queue: Its stable name: what is on disk is found again by it. One task has one queue.
+        attempts: Failed attempts until it becomes a dead letter.
+        backoff: The time between attempts; a number: always so many seconds.
+        timeout: Seconds for one attempt; None: no limit. A `def` function cannot be stopped: its
+            attempt lasts until it returns.
+        concurrency: How many run at once on this server.
+
+    Returns:
+        A decorator that gives a `Task`.
+
+    Raises:
+        TypeError, ValueError: An argument is not of its kind, or another thing has this name.
+    """
+    engine.check_name(queue, "@task: queue")
+    policy = Policy(
+        Retry(_whole("attempts", attempts), _backoff(backoff)),
+        check_timeout("@task", timeout),
+        _whole("concurrency", concurrency),
+    )
+
+    def decorate(function: Callable[_P, _R]) -> Task[_P, _R]:
+        return Task(function, queue, policy)
+
+    return decorate
+
+
+class Task(Generic[_P, _R]):
+    """A function whose calls can be kept on disk. Called itself, it is just the function.
+
+    Attributes:
+        queue: The name of its queue.
+    """
+
+    def __init__(self, function: Callable[_P, _R], queue: str, policy: Policy) -> None:
+        _check(function)
+        functools.update_wrapper(self, function)
+        self._function = function
+        self.queue = queue
+        engine.register(
+            engine.Queue(
+                queue, self._work, policy, _registry.place(function), engine.Kind.TASK
+            )
+        )
+
+    def __repr__(self) -> str:
+        return f"<task {_registry.describe(self._function)} in queue {self.queue!r}>"
+
+    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        """Call the function: nothing is written."""
+        return self._function(*args, **kwargs)
+
+    async def enqueue(
+        self, *args: Any, delay: float = 0.0, key: str | None = None, **kwargs: Any
+    ) -> Enqueued:
+        """Write a call to disk; it is made soon after, at least once.
+
+        Args:
+            args: The function's arguments, all writable as JSON; it gets them as JSON gives them
+                back: a tuple as a list.
+            delay: Seconds until the first attempt.
+            key: Says which calls are the same: while one with this key is known in the queue,
+                whatever its state, another is not written. None: each is one of its own.
+            kwargs: The function's arguments by name.
+
+        Returns:
+            The entry's number, and whether it is new. It is on disk now.
+
+        Raises:
+            TypeError: The function does not take these arguments, or they are no JSON.
+            RuntimeError: Orthanc has not started yet.
+            StoreError: It could not be written.
+        """
+        payload = self._payload(args, kwargs)
+        if not math.isfinite(delay) or delay < 0:
+            message = f"{self!r}: delay must be a finite number of seconds from 0 on"
+            raise ValueError(message)
+        if key is not None and (not isinstance(key, str) or not key):
+            message = f"{self!r}: key must be a text that is not empty, not {key!r}"
+            raise TypeError(message)
+        added = await _running(f"{self.queue}: enqueue").enqueue(
+            self.queue, payload, key=key or uuid.uuid4().hex, delay=delay
+        )
+        return Enqueued(added.id, added.new)
+
+    def enqueue_blocking(
+        self, *args: Any, delay: float = 0.0, key: str | None = None, **kwargs: Any
+    ) -> Enqueued:
+        """Do the same from a `def` handler or a thread.
+
+        Raises:
+            RuntimeError: Called on the event loop, where `await ….enqueue(…)` has to be used; or
+                Orthanc has not started yet.
+            TypeError, StoreError: As `enqueue`.
+        """
+        return run_coroutine(self.enqueue(*args, delay=delay, key=key, **kwargs))
+
+    def _payload(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        try:
+            inspect.signature(self._function).bind(*args, **kwargs)
+        except TypeError as error:
+            message = f"{self!r}: {error}"
+            raise TypeError(message) from None
+        return {
+            "args": [self._plain(value, f"argument {at}") for at, value in enumerate(args, 1)],
+            "kwargs": {name: self._plain(value, name) for name, value in kwargs.items()},
+        }
+
+    def _plain(self, value: Any, where: str) -> Any:
+        """Return a value as JSON gives it back.
+
+        Raises:
+            TypeError: It is no JSON.
+        """
+        if value is None or isinstance(value, str | bool | int):
+            return value
+        if isinstance(value, float) and math.isfinite(value):
+            return value
+        if isinstance(value, list | tuple):
+            return [self._plain(item, f"{where}[{at}]") for at, item in enumerate(value)]
+        if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+            return {key: self._plain(item, f"{where}[{key!r}]") for key, item in value.items()}
+        message = (
+            f"{self!r}: {where} is {value!r:.100}, which JSON cannot hold: give the task texts, "
+            "numbers, lists, and dicts with texts as keys, such as identifiers of resources"
+        )
+        raise TypeError(message)
+
+    async def _work(self, entry: Entry) -> object:
+        payload = entry.payload
+        return await runner.invoke(self._function, *payload["args"], **payload["kwargs"])
+
+
+async def get(id: int) -> Entry | None:  # noqa: A002
+    """Return a task, or a delivery, by its number; None when there is none (any more).
+
+    Raises:
+        RuntimeError: Orthanc has not started yet.
+        StoreError: The store cannot be read.
+    """
+    store = await _running("tasks.get").ready()
+    return await store.entry(id)
+
+
+async def cancel(id: int) -> bool:  # noqa: A002
+    """Cancel a task that is not finished; one that runs is cancelled where it awaits.
+
+    Returns:
+        Whether there was such a one.
+
+    Raises:
+        RuntimeError: Orthanc has not started yet.
+        StoreError: The store cannot be written.
+    """
+    return await _running("tasks.cancel").cancel([id]) > 0
+
+
+async def retry(id: int) -> bool:  # noqa: A002
+    """Have a waiting, dead or cancelled task tried now, as if for the first time.
+
+    Returns:
+        Whether there was such a one.
+
+    Raises:
+        RuntimeError: Orthanc has not started yet.
+        StoreError: The store cannot be written.
+    """
+    return await _running("tasks.retry").retry([id]) > 0
+
+
+def check_timeout(decorator: str, timeout: float | None) -> float | None:
+    """Return the timeout of an attempt if it is one."""
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        message = f"{decorator}: timeout must be a number of seconds or None, not {timeout!r}"
+        raise TypeError(message)
+    if not (math.isfinite(timeout) and timeout > 0):
+        message = f"{decorator}: timeout must be finite and above 0, not {timeout!r}"
+        raise ValueError(message)
+    return float(timeout)
+
+
+def _whole(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        message = f"@task: {name} must be a whole number, not {value!r}"
+        raise TypeError(message)
+    if value < 1:
+        message = f"@task: {name} must be at least 1, not {value}"
+        raise ValueError(message)
+    return value
+
+
+def _backoff(value: Backoff | float | None) -> Backoff:
+    if value is None:
+        return Backoff()
+    if isinstance(value, Backoff):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        message = f"@task: backoff must be a Backoff or a number of seconds, not {value!r}"
+        raise TypeError(message)
+    return Backoff(first=float(value), longest=float(value), factor=1.0, jitter=0.0)
+
+
+def _check(function: Callable[..., Any]) -> None:
+    given: object = function
+    if not callable(given):
+        message = f"@task needs a function, not {type(given).__name__}"
+        raise TypeError(message)
+    if _registry.generates(function):
+        message = (
+            f"@task: {_registry.describe(function)} at {_registry.place(function)} has a `yield`, "
+            "so calling it would run nothing: take the `yield` out"
+        )
+        raise TypeError(message)
+    taken = [name for name in inspect.signature(function).parameters if name in _OWN]
+    if taken:
+        message = (
+            f"@task: {_registry.describe(function)} at {_registry.place(function)}: the name "
+            f"{taken[0]!r} is enqueue's own: call the argument something else"
+        )
+        raise TypeError(message)
+
+
+def _running(what: str) -> engine.Engine:
+    running = engine.engine()
+    if running is None:
+        message = (
+            f"{what}: durable tasks work from ORTHANC_STARTED to the end of on_shutdown: not while "
+            "a script is imported (use @on_startup), and not outside Orthanc"
+        )
+        raise RuntimeError(message)
+    return running
