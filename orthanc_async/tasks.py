@@ -118,9 +118,7 @@ class Task(Generic[_P, _R]):
         self._function = function
         self.queue = queue
         engine.register(
-            engine.Queue(
-                queue, self._work, policy, _registry.place(function), engine.Kind.TASK
-            )
+            engine.Queue(queue, self._work, policy, _registry.place(function), engine.Kind.TASK)
         )
 
     def __repr__(self) -> str:

@@ -22,7 +22,7 @@ from orthanc_async._durable.store import FINISHED, Entry, State, StoreError
 if TYPE_CHECKING:
     from orthanc_async._durable.surface import EngineLike, RunningLike
 
-_log = logging.getLogger("orthanc_async.durable")
+logger = logging.getLogger("orthanc_async.durable")
 
 _LOOK = 0.5  # seconds between two looks at what runs
 _LONG = 1.0  # an attempt that is shorter is not worth a job: Orthanc keeps the last ten only
@@ -63,34 +63,54 @@ async def show() -> None:
     room = most(orthanc.GetConfiguration())
     if room < 1:
         return
+    seen: dict[int, tuple[object, float]] = {}
     while True:
         await asyncio.sleep(_LOOK)
         engine = surface.engine()
         if engine is None:
             continue
         try:
-            await _look(engine, room)
-        except orthanc.OrthancException as error:
-            _log.warning("deliveries are not shown as Orthanc jobs for now: %s", error)
+            seen = await _look(engine, room, seen)
+        except (orthanc.OrthancException, StoreError) as error:
+            logger.warning("attempts are not shown as Orthanc jobs for now: %s", error)
             await asyncio.sleep(30 * _LOOK)
 
 
-async def _look(engine: EngineLike, room: int) -> None:
+async def _look(
+    engine: EngineLike, room: int, seen: dict[int, tuple[object, float]]
+) -> dict[int, tuple[object, float]]:
+    """Show what is seen for a while now; return since when, by the numbers of the entries."""
     for shown in tuple(_shown.values()):
         await shown.look()
     now = asyncio.get_running_loop().time()
+    all_seen: dict[int, tuple[object, float]] = {}
     for running in engine.running():
-        if len(_shown) >= room:
-            return
-        if running.entry_id in _shown or now - running.started < _LONG:
-            continue
+        attempt, since = seen.get(running.entry_id, (None, now))
+        if attempt is not running.attempt:
+            since = now
+        all_seen[running.entry_id] = running.attempt, since
         queue = engine.queues.get(running.queue)
-        # What hands its work to a job of Orthanc's own shows that one.
-        if queue is None or getattr(queue.call, "__durable_shows_job__", False):
+        if (
+            now - since < _LONG
+            or len(_shown) >= room
+            or running.entry_id in _shown
+            or queue is None
+            or _shows_job(queue.call)
+        ):
             continue
         entry = await engine.store.entry(running.entry_id)
         if entry is not None and entry.state is State.RUNNING:
-            await _Shown(engine, running, entry, _TYPES.get(str(queue.kind), _TYPE)).submit()
+            await _Shown(engine, running, entry, _TYPES.get(queue.kind, _TYPE)).submit()
+    return all_seen
+
+
+def _shows_job(call: object) -> bool:
+    """Tell whether a handler hands its work to a job of Orthanc's own, which shows it."""
+    while call is not None:
+        if getattr(call, "__durable_shows_job__", False):
+            return True
+        call = getattr(call, "__wrapped__", None)
+    return False
 
 
 class _Shown:
@@ -156,7 +176,7 @@ class _Shown:
         # The attempt goes on in any case, and a paused job would not show it.
         self._paused = False
         self._content["Note"] = "a delivery cannot be paused; it can be cancelled, and retried"
-        _log.warning(
+        logger.warning(
             "job %s is resumed: the attempt at entry %d of %s cannot be paused, only cancelled",
             self.job,
             self._entry.id,

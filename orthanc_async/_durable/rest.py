@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 MOST = 1000  # entries of one page
 _PAGE = 100
 _ARGUMENTS = ("queue", "state", "before", "limit")
+_AGAIN = {"Retry-After": "5"}
+_NOT_STARTED = "durable events and tasks have not started yet"
 _RETRIED = frozenset({State.WAITING, State.DEAD, State.CANCELLED})
 _PURGED = frozenset({State.DONE, State.CANCELLED})  # unless dead letters are asked for by name
 
@@ -44,19 +46,20 @@ def register() -> None:
 async def overview(_request: rest.Request) -> rest.Response:
     """Tell where the store is, whether it answers, and how the queues stand."""
     engine = surface.engine()
-    problem = None
+    problem = store = None
     listed: list[dict[str, Any]] = []
     if engine is None:
-        problem = "the durable part has not started yet"
+        problem = _NOT_STARTED
     else:
         try:
+            store = engine.store.description
             listed = await shown.queues(engine)
         except StoreError as error:
             problem = str(error)
     totals = {state.value: sum(one["States"][state.value] for one in listed) for state in State}
     return _fresh(
         {
-            "Store": engine.store.description if engine is not None else None,
+            "Store": store,
             "Problem": problem,
             "States": totals,
             "Running": len(engine.running()) if engine is not None else 0,
@@ -219,11 +222,8 @@ async def _changed(engine: EngineLike, id: int) -> rest.Response:  # noqa: A002
 def _engine() -> EngineLike:
     engine = surface.engine()
     if engine is None:
-        raise rest.HTTPError(503, "the durable part has not started yet", headers=_AGAIN)
+        raise rest.HTTPError(503, _NOT_STARTED, headers=_AGAIN)
     return engine
-
-
-_AGAIN = {"Retry-After": "5"}
 
 
 @contextlib.contextmanager

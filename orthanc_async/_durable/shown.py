@@ -19,7 +19,7 @@ _SHORT = 300  # characters of an error in a list
 
 async def queues(engine: EngineLike) -> list[dict[str, Any]]:
     """Describe all queues, by their names: those of scripts, and those that the store has."""
-    counts = await surface.counts().get(engine.store)
+    counts = await surface.counts().get(engine)
     names = sorted({*engine.queues, *counts})
     return [_queue(engine, name, counts.get(name) or QueueCounts()) for name in names]
 

@@ -1,22 +1,25 @@
 """What people see of the durable part: REST, web page, metrics, Orthanc jobs.
 
-The engine registers it, once for each start of Orthanc, when a script has declared the first
-durable thing; without any, nothing here is imported. The other modules of the surface learn of
+The first durable thing that a script declares registers it, once for each start of Orthanc;
+without any, nothing here is imported. The other modules of the surface learn of
 the engine only here.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+import logging
+from typing import TYPE_CHECKING, Any, Protocol
 
 from orthanc_async import _lifespan, _registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 
     from orthanc_async._durable.attempt import Attempt, Policy
     from orthanc_async._durable.store import QueueCounts, Store
+
+logger = logging.getLogger("orthanc_async.durable")
 
 _FRESH = 0.5  # seconds for which counts are not asked again
 
@@ -45,15 +48,13 @@ class RunningLike(Protocol):
     def queue(self) -> str: ...
     @property
     def attempt(self) -> Attempt: ...
-    @property
-    def started(self) -> float: ...
 
 
 class EngineLike(Protocol):
     """What the surface asks of the engine. Thread: the loop's."""
 
     @property
-    def store(self) -> Store: ...
+    def store(self) -> Store: ...  # raises StoreError while it is not open
     @property
     def queues(self) -> Mapping[str, QueueLike]: ...
     def running(self) -> Sequence[RunningLike]: ...
@@ -68,7 +69,7 @@ class Counts:
         self._asked: asyncio.Task[dict[str, QueueCounts]] | None = None
         self._until = 0.0
 
-    async def get(self, store: Store) -> dict[str, QueueCounts]:
+    async def get(self, engine: EngineLike) -> dict[str, QueueCounts]:
         """Return them; callers at the same time share one question to the store.
 
         Raises:
@@ -77,7 +78,7 @@ class Counts:
         now = asyncio.get_running_loop().time()
         task = self._asked
         if task is None or (task.done() and (now >= self._until or _has_failed(task))):
-            task = self._asked = asyncio.get_running_loop().create_task(store.counts())
+            task = self._asked = asyncio.get_running_loop().create_task(engine.store.counts())
             # Counted from the end: a question that takes long must not be asked all the time.
             task.add_done_callback(self._answered)
         # One that waits may go (a client has left); the question is the others' too.
@@ -125,8 +126,41 @@ def register(engine: Callable[[], EngineLike | None]) -> None:
     rest.register()
     app.register()
     metrics.register()
-    _lifespan.submit(metrics.watch_loop, "the watch over the event loop's lag")
-    _lifespan.submit(job.show, "showing deliveries as Orthanc jobs")
+    _lifespan.add_service(_Service(metrics.watch_loop, job.show))
+
+
+class _Service:
+    """What runs from the start to the stop, as `_lifespan.Service`. Thread: the loop's."""
+
+    def __init__(self, *functions: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._functions = functions
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        for function in self._functions:
+            name = f"durable: {function.__module__}.{function.__qualname__}"
+            task = asyncio.create_task(_log_failure(function), name=name)
+            self._tasks.append(task)
+
+    def halt(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    async def stop(self, deadline: float) -> None:
+        self.halt()
+        if self._tasks:
+            left = max(0.1, deadline - asyncio.get_running_loop().time())
+            await asyncio.wait(self._tasks, timeout=left)
+
+    async def close(self) -> None:
+        pass
+
+
+async def _log_failure(function: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    try:
+        await function()
+    except Exception:
+        logger.exception("%s.%s failed", function.__module__, function.__qualname__)
 
 
 def engine() -> EngineLike | None:

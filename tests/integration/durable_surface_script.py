@@ -7,7 +7,7 @@ import dataclasses
 import time
 
 from orthanc_async import rest
-from orthanc_async._durable import metrics, store, surface
+from orthanc_async._durable import figures, store, surface
 from orthanc_async._durable.attempt import Attempt, Policy, Retry
 from orthanc_async._durable.store import FINISHED, Entry, Progress, QueueCounts, State
 
@@ -27,10 +27,21 @@ class Store:
         number = len(self.all) + 1
         now = time.time()
         usual = {
-            "queue": "to-archive", "key": f"Study/{number}", "payload": {"id": number},
-            "resource": None, "state": State.WAITING, "attempts": 0, "interruptions": 0,
-            "created_at": now, "changed_at": now, "due_in": 0.0, "reason": None, "error": None,
-            "resume": None, "progress": Progress(), "server": "here",
+            "queue": "to-archive",
+            "key": f"Study/{number}",
+            "payload": {"id": number},
+            "resource": None,
+            "state": State.WAITING,
+            "attempts": 0,
+            "interruptions": 0,
+            "created_at": now,
+            "changed_at": now,
+            "due_in": 0.0,
+            "reason": None,
+            "error": None,
+            "resume": None,
+            "progress": Progress(),
+            "server": "here",
         }
         if "progress" in fields:
             fields["progress"] = Progress(*fields["progress"])
@@ -40,9 +51,7 @@ class Store:
         return number
 
     def change(self, number, **fields):
-        self.all[number] = dataclasses.replace(
-            self.all[number], changed_at=time.time(), **fields
-        )
+        self.all[number] = dataclasses.replace(self.all[number], changed_at=time.time(), **fields)
 
     def check(self):
         if self.problem:
@@ -103,7 +112,6 @@ class Running:
     entry_id: int
     queue: str
     attempt: Attempt
-    started: float
 
 
 class Gate:
@@ -154,15 +162,14 @@ class Engine:
             id=number, queue=entry.queue, key=entry.key, number=1, resume=None, save=save
         )
         self.store.change(number, state=State.RUNNING)
-        loop = asyncio.get_running_loop()
-        self.now[number] = Running(number, entry.queue, attempt, loop.time())
+        self.now[number] = Running(number, entry.queue, attempt)
         return attempt
 
     def end(self, number, outcome=None, **fields):
         running = self.now.pop(number)
         progress = running.attempt.progress
         self.store.change(number, progress=progress, **fields)
-        metrics.attempt_ended(running.queue, outcome, 2.5, Progress(), progress)
+        figures.attempt_ended(running.queue, outcome, 2.5, progress.bytes)
 
     async def cancel(self, ids):
         self.store.check()

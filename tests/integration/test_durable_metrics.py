@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from orthanc_async._durable import metrics
+from orthanc_async._durable import figures, metrics
 
 if TYPE_CHECKING:
     from integration.conftest import Orthanc, OrthancFactory
@@ -110,7 +110,7 @@ def as_float(value: float) -> float:
 
 def test_counters_never_stand_still() -> None:
     """Read through 32-bit floats as Prometheus reads a counter, far above 16 million is right."""
-    counter = metrics.Counter()
+    counter = figures.Counter()
     total, last = 0.0, 0.0
     for _ in range(5_000):
         counter.add(7_001)
@@ -123,7 +123,7 @@ def test_counters_never_stand_still() -> None:
 
 def test_counters_of_large_steps() -> None:
     """What comes at once may be more than where counters begin anew; nothing of it is lost."""
-    counter = metrics.Counter()
+    counter = figures.Counter()
     total, last = 0.0, 0.0
     for step in (1_000_000, 5, 2_000_000, 300_000, 1):
         counter.add(step)
