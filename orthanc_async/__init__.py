@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         resources,
         rest,
         storage,
+        tasks,
         webdav,
     )
     from orthanc_async.audit import AuditLog, on_audit_log
@@ -131,6 +132,7 @@ __all__ = [
     "rest",
     "run_coroutine",
     "storage",
+    "tasks",
     "transcoder",
     "webdav",
 ]
@@ -149,6 +151,7 @@ _MODULES = frozenset(
         "resources",
         "rest",
         "storage",
+        "tasks",
         "webdav",
     }
 )

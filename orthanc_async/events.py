@@ -6,15 +6,20 @@ Handlers are `async def` or `def`. Those of one resource are called in the order
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+import functools
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 import orthanc
 from orthanc_async import _registry, resources
 from orthanc_async.resources import Instance, Patient, Resource, Series, Study
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    import datetime as dt
+    from collections.abc import Callable
 
+    from orthanc_async._durable.attempt import Retry
+
+    Since = Literal["all"] | dt.date | dt.datetime
     _ChangeHandler = TypeVar("_ChangeHandler", bound=Callable[["Change"], Any])
     _StoredHandler = TypeVar("_StoredHandler", bound=Callable[[orthanc.DicomInstance, str], Any])
 
@@ -68,23 +73,34 @@ class Change:
 @overload
 def on_change(handler: _ChangeHandler, /) -> _ChangeHandler: ...
 @overload
-def on_change(*types: orthanc.ChangeType) -> Callable[[_ChangeHandler], _ChangeHandler]: ...
-def on_change(*arguments: Any) -> Any:
+def on_change(
+    *types: orthanc.ChangeType,
+    durable: str | None = None,
+    since: Since | None = None,
+    retry: Retry | None = None,
+    timeout: float | None = None,
+    concurrency: int | None = None,
+) -> Callable[[_ChangeHandler], _ChangeHandler]: ...
+def on_change(*arguments: Any, **options: Any) -> Any:
     """Call a function for each change, or for those of some types: `@on_change(type, …)`.
 
     Registers by `OrthancPluginRegisterOnChangeCallback`.
 
     Args:
         arguments: The types to be called for; none: all of them.
+        options: `durable` and what goes with it, as for `ResourceEvent`; only with types that
+            Orthanc keeps in `/changes`.
 
     Returns:
         The handler unchanged, or with types or parentheses the decorator.
 
     Raises:
         TypeError: A type is no `orthanc.ChangeType`, or the handler does not take the `Change`.
+        ValueError: `durable=` with types that Orthanc does not log, or a name that is taken.
     """
+    durable = _Durable("on_change", **options)
     if len(arguments) == 1 and callable(arguments[0]):
-        _register("on_change", arguments[0], None, None, Change)
+        _register("on_change", arguments[0], None, None, Change, durable=durable)
         return arguments[0]
     for type_ in arguments:
         if not isinstance(type_, orthanc.ChangeType):
@@ -93,10 +109,39 @@ def on_change(*arguments: Any) -> Any:
     types = frozenset(arguments) or None
 
     def decorate(handler: _ChangeHandler) -> _ChangeHandler:
-        _register("on_change", handler, types, None, Change)
+        _register("on_change", handler, types, None, Change, durable=durable)
         return handler
 
     return decorate
+
+
+class _Durable:
+    """The options of durable subscriptions, as a decorator got them."""
+
+    def __init__(
+        self,
+        decorator: str,
+        *,
+        durable: object = None,
+        since: object = None,
+        retry: object = None,
+        timeout: object = None,
+        concurrency: object = None,
+    ) -> None:
+        self.durable = durable
+        self.options = {
+            "since": since,
+            "retry": retry,
+            "timeout": timeout,
+            "concurrency": concurrency,
+        }
+        given = [name for name, value in self.options.items() if value is not None]
+        if durable is None and given:
+            message = (
+                f"@{decorator}: {given[0]}= is for durable subscriptions: name this one, such as "
+                f'durable="archive"'
+            )
+            raise TypeError(message)
 
 
 class ResourceEvent(Generic[_R]):
@@ -113,34 +158,61 @@ class ResourceEvent(Generic[_R]):
         return f"<decorator orthanc_async.{self.__name__}>"
 
     @overload
-    def __call__(self, handler: Callable[[_R], _T], /) -> Callable[[_R], _T]: ...
+    def __call__(
+        self,
+        handler: Callable[[_R], _T],
+        /,
+        *,
+        durable: str | None = None,
+        since: Since | None = None,
+        retry: Retry | None = None,
+        timeout: float | None = None,
+        concurrency: int | None = None,
+    ) -> Callable[[_R], _T]: ...
     @overload
-    def __call__(self) -> Callable[[Callable[[_R], _T]], Callable[[_R], _T]]: ...
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(
+        self,
+        *,
+        durable: str | None = None,
+        since: Since | None = None,
+        retry: Retry | None = None,
+        timeout: float | None = None,
+        concurrency: int | None = None,
+    ) -> Callable[[Callable[[_R], _T]], Callable[[_R], _T]]: ...
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
         """Register a handler; usable with and without parentheses.
+
+        With `durable="name"` the handler is called at least once for each event, whatever happens
+        to the server: what is to be delivered is kept on disk until the handler has returned, and
+        tried again when it raises. The name must stay the same: what is on disk is found by it.
 
         Args:
             arguments: The handler, called with the resource; `def` or `async def`.
+            options: `durable`: the subscription's name. `since`: "all", a date or a datetime; by
+                default a new subscription begins now. `retry`: an `orthanc_async.tasks.Retry`.
+                `timeout`: seconds for one attempt. `concurrency`: how many attempts at once.
 
         Returns:
-            The handler unchanged; without a handler this decorator.
+            The handler unchanged; without a handler the decorator.
 
         Raises:
-            TypeError: The handler does not take the resource.
+            TypeError: The handler does not take the resource, or an option is not of its kind.
+            ValueError: Orthanc does not log such events, or the name is taken.
         """
         if not arguments:
-            return self
+            return functools.partial(self, **options) if options else self
         if len(arguments) > 1:
             message = f"@{self.__name__} takes one handler, not {len(arguments)}"
             raise TypeError(message)
         handler = arguments[0]
+        durable = _Durable(self.__name__, **options)
         make = self._make
         level = _LEVELS.get(make)
 
         def build(_type: object, changed: object, identifier: str) -> Any:
             return make(identifier) if level is not None else make(changed, identifier)
 
-        _register(self.__name__, handler, self._types, level, build)
+        _register(self.__name__, handler, self._types, level, build, durable=durable)
         return handler
 
 
@@ -197,12 +269,21 @@ def on_stored_instance(handler: Any = None, /) -> Any:
 def _register(
     decorator: str,
     handler: Callable[[Any], Any],
-    types: Container[int] | None,
+    types: frozenset[Any] | None,
     level: orthanc.ResourceType | None,
     build: Callable[..., Any],
+    *,
+    durable: _Durable,
 ) -> None:
     subject = "change" if build is Change else "resource"
     _registry.check_handler(handler, decorator, subject)
+    if durable.durable is not None:
+        from orthanc_async._durable import subscriptions
+
+        subscriptions.subscribe(
+            decorator, handler, types, level, build, name=durable.durable, **durable.options
+        )
+        return
     enum = orthanc.ChangeType
 
     def make(type_: Any, changed: Any, identifier: str) -> Any:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from orthanc_async import _registry
-from orthanc_async._durable import engine, runner
+from orthanc_async._durable import engine, options, queues, runner
 from orthanc_async._durable.attempt import (
     Attempt,
     Backoff,
@@ -92,11 +92,11 @@ def task(
     Raises:
         TypeError, ValueError: An argument is not of its kind, or another thing has this name.
     """
-    engine.check_name(queue, "@task: queue")
+    queues.check_name(queue, "@task: queue")
     policy = Policy(
-        Retry(_whole("attempts", attempts), _backoff(backoff)),
-        check_timeout("@task", timeout),
-        _whole("concurrency", concurrency),
+        Retry(options.whole("@task", "attempts", attempts), options.backoff("@task", backoff)),
+        options.timeout("@task", timeout),
+        options.whole("@task", "concurrency", concurrency),
     )
 
     def decorate(function: Callable[_P, _R]) -> Task[_P, _R]:
@@ -153,7 +153,8 @@ class Task(Generic[_P, _R]):
         if not math.isfinite(delay) or delay < 0:
             message = f"{self!r}: delay must be a finite number of seconds from 0 on"
             raise ValueError(message)
-        if key is not None and (not isinstance(key, str) or not key):
+        given: object = key
+        if given is not None and not (isinstance(given, str) and given):
             message = f"{self!r}: key must be a text that is not empty, not {key!r}"
             raise TypeError(message)
         added = await _running(f"{self.queue}: enqueue").enqueue(
@@ -246,40 +247,6 @@ async def retry(id: int) -> bool:  # noqa: A002
     return await _running("tasks.retry").retry([id]) > 0
 
 
-def check_timeout(decorator: str, timeout: float | None) -> float | None:
-    """Return the timeout of an attempt if it is one."""
-    if timeout is None:
-        return None
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
-        message = f"{decorator}: timeout must be a number of seconds or None, not {timeout!r}"
-        raise TypeError(message)
-    if not (math.isfinite(timeout) and timeout > 0):
-        message = f"{decorator}: timeout must be finite and above 0, not {timeout!r}"
-        raise ValueError(message)
-    return float(timeout)
-
-
-def _whole(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        message = f"@task: {name} must be a whole number, not {value!r}"
-        raise TypeError(message)
-    if value < 1:
-        message = f"@task: {name} must be at least 1, not {value}"
-        raise ValueError(message)
-    return value
-
-
-def _backoff(value: Backoff | float | None) -> Backoff:
-    if value is None:
-        return Backoff()
-    if isinstance(value, Backoff):
-        return value
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        message = f"@task: backoff must be a Backoff or a number of seconds, not {value!r}"
-        raise TypeError(message)
-    return Backoff(first=float(value), longest=float(value), factor=1.0, jitter=0.0)
-
-
 def _check(function: Callable[..., Any]) -> None:
     given: object = function
     if not callable(given):
@@ -304,8 +271,8 @@ def _running(what: str) -> engine.Engine:
     running = engine.engine()
     if running is None:
         message = (
-            f"{what}: durable tasks work from ORTHANC_STARTED to the end of on_shutdown: not while "
-            "a script is imported (use @on_startup), and not outside Orthanc"
+            f"{what}: durable tasks work from ORTHANC_STARTED on to the end of on_shutdown: not "
+            "while a script is imported (use @on_startup), and not outside Orthanc"
         )
         raise RuntimeError(message)
     return running

@@ -130,6 +130,7 @@ class Attempt:
         key: The idempotency key: the same in each attempt at the same thing. Receivers that
             remember it can leave out what comes twice.
         number: 1 for the first attempt; interrupted ones count too.
+        payload: What the entry was added with: for a delivery, its event.
         resume: What an earlier attempt has saved, as JSON gives it back; None at first.
         progress: How far it has come; `advance` sets it.
     """
@@ -143,11 +144,13 @@ class Attempt:
         number: int,
         resume: Json,
         save: Callable[[Json, Progress], Awaitable[None]],
+        payload: Json = None,
     ) -> None:
         self.id = id
         self.queue = queue
         self.key = key
         self.number = number
+        self.payload = payload
         self.resume = resume
         self.progress = Progress()
         self._save = save

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from orthanc_async._durable import queues
 from orthanc_async._durable.queues import Kind, Queue, beside, register
 from orthanc_async._durable.store import NewEntry, StoreError, StoreLockedError
-from orthanc_async._durable.worker import Worker
+from orthanc_async._durable.worker import Trouble, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -30,6 +30,7 @@ logger = logging.getLogger("orthanc_async.durable")
 START_WAITS = 5.0  # seconds that `on_startup` functions wait for the store
 REOPEN_FIRST, REOPEN_LONGEST = 1.0, 30.0
 REOPEN_LOCKED = 3.0
+BESIDE_AGAIN = 10.0
 CLOSING = 1.0
 
 _engine: Engine | None = None
@@ -97,6 +98,12 @@ class Engine:
         if self._store is None or self._worker is None:
             raise self._failure or StoreError("the store of durable events and tasks is closed")
         return self._store
+
+    @property
+    def trouble(self) -> Trouble:
+        """What the log says of a store that fails: for what runs beside the worker."""
+        assert self._worker is not None
+        return self._worker.trouble
 
     def running(self) -> list[Running]:
         """Return the attempts that run on this server, with their live progress."""
@@ -221,6 +228,7 @@ class Engine:
     async def _open_forever(self) -> None:
         delay = REOPEN_FIRST
         told = False
+        await self._prepare()
         while not self._halted.is_set():
             error = await self._open_once()
             self._tried.set()
@@ -242,6 +250,14 @@ class Engine:
             waiting = asyncio.ensure_future(self._halted.wait())
             await asyncio.wait([waiting], timeout=seconds)
             waiting.cancel()
+
+    async def _prepare(self) -> None:
+        for before in queues.companions().values():
+            if before is not None:
+                try:
+                    await before()
+                except Exception:
+                    logger.exception("%s.%s failed", before.__module__, before.__qualname__)
 
     async def _open_once(self) -> StoreError | None:
         try:
@@ -272,9 +288,8 @@ class Engine:
         return opening.make_store()
 
     async def _run_beside(self, companion: Companion) -> None:
-        assert self._worker is not None
-        what = getattr(companion, "__qualname__", repr(companion))
-        trouble = self._worker.trouble
+        what = f"{companion.__module__}.{companion.__qualname__}"
+        trouble = self.trouble
         while not self._halted.is_set():
             try:
                 await companion(self)
@@ -282,7 +297,7 @@ class Engine:
                 seconds = trouble.failed(what, error)
             except Exception:
                 logger.exception("%s failed; it is begun again", what)
-                seconds = REOPEN_LONGEST
+                seconds = BESIDE_AGAIN
             else:
                 return
             await asyncio.sleep(seconds)

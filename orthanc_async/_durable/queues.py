@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from orthanc_async._durable.store import Entry
 
     Companion = Callable[[Engine], Coroutine[Any, Any, None]]
+    Preparation = Callable[[], Coroutine[Any, Any, None]]
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
@@ -49,7 +50,7 @@ class Queue:
 
 
 _queues: dict[str, Queue] = {}
-_companions: list[Companion] = []
+_companions: dict[Companion, Preparation | None] = {}
 _frozen = False
 
 
@@ -111,13 +112,16 @@ def register(queue: Queue) -> None:
     _queues[queue.name] = queue
 
 
-def beside(companion: Companion) -> None:
+def beside(companion: Companion, *, before: Preparation | None = None) -> None:
     """Have `companion(engine)` run from the opening of the store to the stop of Orthanc.
 
-    It is cancelled at the stop; an error of the store may leave it: it is called again then.
+    It is cancelled at the stop. When it raises it is called again a little later.
+
+    Args:
+        companion: A coroutine function.
+        before: Awaited once Orthanc has started, before the store is opened.
     """
-    if companion not in _companions:
-        _companions.append(companion)
+    _companions.setdefault(companion, before)
 
 
 def freeze() -> Mapping[str, Queue]:
@@ -127,9 +131,9 @@ def freeze() -> Mapping[str, Queue]:
     return dict(_queues)
 
 
-def companions() -> tuple[Companion, ...]:
-    """Return what runs beside the worker."""
-    return tuple(_companions)
+def companions() -> Mapping[Companion, Preparation | None]:
+    """Return what runs beside the worker, with what comes before."""
+    return dict(_companions)
 
 
 def _announce() -> None:

@@ -93,7 +93,7 @@ def new_row(entry: NewEntry) -> tuple[str, str, str, str | None, float]:
         raise ValueError(f"an entry needs a queue and a key, not {entry.queue!r}, {entry.key!r}")
     if not math.isfinite(entry.delay):
         raise ValueError(f"the delay of an entry must be finite, not {entry.delay!r}")
-    return entry.queue, entry.key, dump(entry.payload), entry.resource, max(0.0, entry.delay)
+    return entry.queue, entry.key, dump(entry.payload), entry.resource, max(0.0, float(entry.delay))
 
 
 def new_token(id_: int) -> str:
@@ -126,4 +126,4 @@ def check_delay(delay: float) -> float:
     """
     if not math.isfinite(delay):
         raise ValueError(f"the delay until the next attempt must be finite, not {delay!r}")
-    return max(0.0, delay)
+    return max(0.0, float(delay))

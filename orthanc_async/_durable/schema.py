@@ -54,3 +54,57 @@ SQLITE: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX entry_changed ON entry (state, changed_at)",
     ),
 )
+
+# `{schema}` stands for the schema's quoted name.
+POSTGRES: tuple[tuple[str, ...], ...] = (
+    (
+        """
+        CREATE TABLE {schema}.entry (
+            id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            queue text NOT NULL,
+            key text NOT NULL,
+            payload text NOT NULL,
+            resource text,
+            state text NOT NULL,
+            due timestamptz NOT NULL,
+            token text,
+            attempts integer NOT NULL DEFAULT 0,
+            interruptions integer NOT NULL DEFAULT 0,
+            created_at timestamptz NOT NULL,
+            changed_at timestamptz NOT NULL,
+            reason text,
+            error text,
+            resume text,
+            done bigint NOT NULL DEFAULT 0,
+            total bigint NOT NULL DEFAULT 0,
+            bytes bigint NOT NULL DEFAULT 0,
+            UNIQUE (queue, key)
+        )
+        """,
+        """
+        CREATE INDEX entry_open ON {schema}.entry (queue, due, id)
+            WHERE state IN ('waiting', 'running')
+        """,
+        "CREATE INDEX entry_listed ON {schema}.entry (queue, state, id)",
+        """
+        CREATE TABLE {schema}.subscription (
+            name text PRIMARY KEY,
+            cursor bigint NOT NULL,
+            since text NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE {schema}.leader (
+            one boolean PRIMARY KEY DEFAULT true CHECK (one),
+            holder text NOT NULL,
+            server text NOT NULL,
+            until timestamptz NOT NULL
+        )
+        """,
+    ),
+    (
+        "ALTER TABLE {schema}.entry ADD COLUMN server text",
+        "ALTER TABLE {schema}.subscription ADD COLUMN mark text NOT NULL DEFAULT ''",
+        "CREATE INDEX entry_changed ON {schema}.entry (state, changed_at)",
+    ),
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from typing import TYPE_CHECKING
@@ -355,7 +356,7 @@ class SQLiteStore(Store):
             row = connection.execute(
                 "SELECT name, cursor, since, mark FROM subscription WHERE name = ?", (name,)
             ).fetchone()
-            return Subscription(*row[:4], bool(new))
+            return dataclasses.replace(Subscription(*row), new=bool(new))
 
         return await self._thread.run(run)
 

@@ -12,6 +12,7 @@ shown to people is `Entry.created_at` and `Entry.changed_at`, in seconds since 1
 from __future__ import annotations
 
 import abc
+import asyncio
 import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -256,6 +257,16 @@ class Store(abc.ABC):
     @abc.abstractmethod
     async def next_due(self, queues: Collection[str]) -> float | None:
         """Return the seconds until `claim` would find something; None: nothing is waiting."""
+
+    async def changed(self) -> None:
+        """Wait until another server has added something; for ever in a store that is not shared.
+
+        A hint only: some may be missed, such as those before the first call.
+
+        Raises:
+            StoreError: The connection was lost.
+        """
+        await asyncio.Event().wait()
 
     @abc.abstractmethod
     async def renew(self, tokens: Collection[str], lease: float) -> set[str]:

@@ -378,10 +378,10 @@ async def test_cancelled_claim_is_given_back(store: Store) -> None:
         if not task.done():
             task.cancel()
         try:
-            [claim] = await task
+            claims = await task
         except asyncio.CancelledError:
-            pass
-        else:
+            continue
+        for claim in claims:  # none, while that of the turn before is not given back yet
             await store.finish(claim.token, Again(0, None, counted=False))
     async with asyncio.timeout(10):
         while not (found := await store.claim({"q": 1}, 60)):  # noqa: ASYNC110

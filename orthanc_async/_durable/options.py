@@ -1,0 +1,105 @@
+"""What decorators of durable things are given, looked at."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+
+from orthanc_async._durable.attempt import Backoff, Gate, Policy, Retry
+
+__all__ = ["backoff", "policy", "since", "timeout", "whole"]
+
+TIME = "%Y%m%dT%H%M%S"  # as Orthanc writes times, always in UTC
+
+
+def timeout(where: str, value: object) -> float | None:
+    """Return the timeout of an attempt: seconds, or None.
+
+    Raises:
+        TypeError, ValueError: It is neither; `where` names the decorator in the text.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        message = f"{where}: timeout must be a number of seconds or None, not {value!r}"
+        raise TypeError(message)
+    if not (math.isfinite(value) and value > 0):
+        message = f"{where}: timeout must be finite and above 0, not {value!r}"
+        raise ValueError(message)
+    return float(value)
+
+
+def whole(where: str, name: str, value: object) -> int:
+    """Return a whole number from 1 on.
+
+    Raises:
+        TypeError, ValueError: It is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        message = f"{where}: {name} must be a whole number, not {value!r}"
+        raise TypeError(message)
+    if value < 1:
+        message = f"{where}: {name} must be at least 1, not {value}"
+        raise ValueError(message)
+    return value
+
+
+def backoff(where: str, value: object) -> Backoff:
+    """Return a backoff: as it was given, or always so many seconds, or the usual one for None.
+
+    Raises:
+        TypeError, ValueError: It is none of these.
+    """
+    if value is None:
+        return Backoff()
+    if isinstance(value, Backoff):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        message = f"{where}: backoff must be a Backoff or a number of seconds, not {value!r}"
+        raise TypeError(message)
+    return Backoff(first=float(value), longest=float(value), factor=1.0, jitter=0.0)
+
+
+def policy(
+    where: str,
+    handler: object,
+    retry: object = None,
+    seconds: object = None,
+    concurrency: object = None,
+) -> Policy:
+    """Return the policy of a handler, with what its decorator was given laid over it.
+
+    Raises:
+        TypeError, ValueError: Something is not of its kind.
+    """
+    own = getattr(handler, "__durable_policy__", None)
+    if own is None:
+        own = Policy()
+    if retry is not None and not isinstance(retry, Retry):
+        message = f"{where}: retry must be a Retry, such as Retry(attempts=5), not {retry!r}"
+        raise TypeError(message)
+    gate: Gate | None = own.gate
+    return Policy(
+        own.retry if retry is None else retry,
+        own.timeout if seconds is None else timeout(where, seconds),
+        own.concurrency if concurrency is None else whole(where, "concurrency", concurrency),
+        gate,
+    )
+
+
+def since(where: str, value: object) -> str | None:
+    """Return from when on resources matter, as Orthanc writes times; None: from now on.
+
+    Raises:
+        TypeError, ValueError: It is neither "all", nor a date, a datetime or None.
+    """
+    if value is None:
+        return None
+    if value == "all":
+        return ""
+    if isinstance(value, dt.datetime):
+        return value.astimezone(dt.UTC).strftime(TIME)
+    if isinstance(value, dt.date):
+        return dt.datetime.combine(value, dt.time()).astimezone(dt.UTC).strftime(TIME)
+    message = f'{where}: since must be "all", a date or a datetime, not {value!r}'
+    raise (ValueError if isinstance(value, str) else TypeError)(message)

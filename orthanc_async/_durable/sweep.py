@@ -1,0 +1,131 @@
+"""The sweep: finds stable resources whose stable event Orthanc has never logged.
+
+That a resource is stable Orthanc keeps in memory only. What was being received when it crashed is
+never called stable after the next start, unless more arrives.
+
+A resource is taken when its LastUpdate is older than StableAge. Its delivery has the same key as
+that of its event, so nothing is delivered twice. Thread: the loop's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import orthanc
+from orthanc_async._durable import deliveries
+from orthanc_async._durable.deliveries import get, get_text
+from orthanc_async._durable.options import TIME
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orthanc_async._durable.engine import Engine
+    from orthanc_async._durable.reader import Position
+    from orthanc_async._durable.subscriptions import Source
+
+logger = logging.getLogger("orthanc_async.durable")
+
+EVERY = 3600.0  # seconds
+PAGE = 50  # resources asked for at once
+# Each page begins a little before the end of the last one: what is deleted meanwhile moves up.
+OVERLAP = 5
+LEAST_PAUSE = 0.01
+MARGIN = 60  # seconds; in PostgreSQL a resource may become visible after a newer one
+
+Info = dict[str, Any]
+
+
+class Sweep:
+    """Sweeps for some subscriptions."""
+
+    def __init__(
+        self, engine: Engine, sources: Mapping[str, Source], positions: Mapping[str, Position]
+    ) -> None:
+        self._engine = engine
+        self._positions = positions
+        self._levels = {
+            level: [source for source in sources.values() if source.wants(f"Stable{level}", level)]
+            for level in ("Patient", "Study", "Series")
+        }
+        # What had an older LastUpdate has been seen by an earlier sweep, by level.
+        self._done: dict[str, str] = {}
+        # The earliest time seen: where the clock was set back, what is new may seem older than
+        # the subscription.
+        self._earliest = "9"
+        configuration = json.loads(orthanc.GetConfiguration())
+        self._stable_age = max(0, int(configuration.get("StableAge", 60)))
+        self._first = True
+
+    async def step(self) -> None:
+        """Sweep once, then wait until the next time; at first wait for what was being received."""
+        if not any(self._levels.values()):
+            await asyncio.Event().wait()
+        if self._first:
+            self._earliest = min(self._earliest, await get_text("/tools/now"))
+            await asyncio.sleep(self._stable_age + 1)
+            self._first = False
+        for level, sources in self._levels.items():
+            if sources:
+                await self._sweep(level, sources)
+        await asyncio.sleep(EVERY)
+
+    async def _sweep(self, level: str, sources: list[Source]) -> None:
+        loop = asyncio.get_running_loop()
+        now = await get_text("/tools/now")
+        self._earliest = min(self._earliest, now)
+        ripe = earlier(now, self._stable_age)
+        done = min(self._done.get(level, ""), now)
+        # What is not ripe yet is looked at again by the next sweep.
+        unripe = earlier(now, self._stable_age + MARGIN)
+        found = start = 0
+        while True:
+            began = loop.time()
+            path = f"/{deliveries.FOLDERS[level]}?expand&since={start}&limit={PAGE}"
+            page: list[Info] = await get(path)
+            entries = []
+            for info in page:
+                updated = str(info.get("LastUpdate", ""))
+                if updated < done:
+                    continue
+                # One from the future is from before the clock was set back: it is old enough.
+                if not info["IsStable"] or ripe < updated <= now:
+                    unripe = min(unripe, updated)
+                    continue
+                entries += [
+                    deliveries.entry(
+                        source.name,
+                        deliveries.stable_key(level, info["ID"], updated),
+                        f"Stable{level}",
+                        level,
+                        info["ID"],
+                        updated=updated,
+                        seq=None,
+                    )
+                    for source in sources
+                    if updated >= self._since(source)
+                ]
+            if entries:
+                added = await self._engine.store.advance({}, entries)
+                found += added
+                if added:
+                    self._engine.wake()
+            if len(page) < PAGE:
+                break
+            start += PAGE - OVERLAP
+            # Half of the time is Orthanc's and the other handlers'.
+            await asyncio.sleep(max(LEAST_PAUSE, loop.time() - began))
+        self._done[level] = unripe
+        if found:
+            logger.info("the sweep has found %d deliveries of level %s", found, level)
+
+    def _since(self, source: Source) -> str:
+        return min(self._positions[source.name].since, self._earliest)
+
+
+def earlier(time: str, seconds: float) -> str:
+    """Return a time of Orthanc's, so many seconds before another."""
+    return (dt.datetime.strptime(time, TIME) - dt.timedelta(seconds=seconds)).strftime(TIME)  # noqa: DTZ007

@@ -1,0 +1,53 @@
+# What the tests of durable subscriptions share: deliveries are written to a file, one a line.
+import asyncio
+import json
+import os
+
+import orthanc
+from orthanc_async import on_startup, rest, tasks
+from orthanc_async._durable import engine
+
+
+def note(kind, **more):
+    current = tasks.current()
+    line = {"kind": kind, "key": current.key, "number": current.number, **more}
+    with open("deliveries.jsonl", "a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+async def hold():
+    # Held while the file is there, so that a test can kill Orthanc meanwhile.
+    while os.path.exists("hold"):
+        await asyncio.sleep(0.02)
+
+
+@on_startup
+async def started():
+    pass  # so that a route is served only once the store is open
+
+
+@rest.get("/entries")
+async def entries(request):
+    store = engine.engine().store
+    return [
+        {
+            "id": entry.id,
+            "queue": entry.queue,
+            "key": entry.key,
+            "state": entry.state,
+            "reason": entry.reason,
+            "error": entry.error,
+            "attempts": entry.attempts,
+            "interruptions": entry.interruptions,
+            "resource": entry.resource,
+            "payload": entry.payload,
+            "due_in": entry.due_in,
+        }
+        for entry in await store.entries(limit=1000)
+    ]
+
+
+@rest.get("/subscriptions")
+async def subscriptions(request):
+    store = engine.engine().store
+    return {known.name: known.cursor for known in await store.subscriptions()}
