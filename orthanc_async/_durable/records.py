@@ -93,7 +93,13 @@ def new_row(entry: NewEntry) -> tuple[str, str, str, str | None, float]:
         raise ValueError(f"an entry needs a queue and a key, not {entry.queue!r}, {entry.key!r}")
     if not math.isfinite(entry.delay):
         raise ValueError(f"the delay of an entry must be finite, not {entry.delay!r}")
-    return entry.queue, entry.key, dump(entry.payload), entry.resource, max(0.0, float(entry.delay))
+    return (
+        entry.queue,
+        entry.key,
+        dump(entry.payload),
+        entry.resource,
+        max(0.0, float(entry.delay)),
+    )
 
 
 def new_token(id_: int) -> str:

@@ -82,6 +82,7 @@ class Run:
             number=entry.attempts + entry.interruptions + 1,
             resume=entry.resume,
             save=self._save,
+            payload=entry.payload,
         )
 
     def __repr__(self) -> str:

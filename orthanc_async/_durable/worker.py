@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from orthanc_async._durable.queues import Queue
     from orthanc_async._durable.store import Claim, Outcome, Store
 
+    Changed = Callable[[], Coroutine[Any, Any, None]]
+
 logger = logging.getLogger("orthanc_async.durable")
 
 LEASE = 30.0  # seconds
@@ -91,8 +93,7 @@ class Worker:
         """Begin to work."""
         self._claimer = asyncio.create_task(self._claim_forever(), name="durable: claims")
         helpers = {"leases": self._keep_leases(), "progress": self._save_forever()}
-        changed: Callable[[], Coroutine[Any, Any, None]] | None
-        changed = getattr(self._store, "changed", None)
+        changed: Changed | None = getattr(self._store, "changed", None)
         if changed is not None:
             helpers["changes"] = self._wake_on_changes(changed)
         self._helpers = [
@@ -294,11 +295,12 @@ class Worker:
                     await asyncio.sleep(self.trouble.failed("save", error))
                     break
 
-    async def _wake_on_changes(self, changed: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _wake_on_changes(self, changed: Changed) -> None:
         while True:
             try:
                 await changed()
-                self.trouble.works("listen")
                 self._wake.set()
             except Exception as error:  # noqa: BLE001 - whatever the store raises
-                await asyncio.sleep(self.trouble.failed("listen", error))
+                # Nothing waits for it: the store is looked at every two seconds anyway.
+                logger.debug("not told of changes in the store: %s", error)
+                await asyncio.sleep(RETRY_LONGEST)
