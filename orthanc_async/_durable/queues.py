@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -141,3 +142,7 @@ def _announce() -> None:
     from orthanc_async._durable import engine
 
     _lifespan.add_service(engine.Engine())
+    if "_orthanc" in sys.modules:  # outside Orthanc there is nothing that could show anything
+        from orthanc_async._durable import surface
+
+        surface.register(engine.engine)

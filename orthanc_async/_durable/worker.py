@@ -12,6 +12,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from orthanc_async._durable import figures
 from orthanc_async._durable.runner import POISON, Run, Why
 from orthanc_async._durable.store import LeaseLost, StoreError
 
@@ -229,7 +230,10 @@ class Worker:
                 await other.over.wait()
             if self._halted.is_set() and run.entry.interruptions < POISON:
                 run.cancel(Why.STOP)
+            began = time.monotonic()
             outcome = await run.run()
+            seconds = time.monotonic() - began
+            figures.attempt_ended(run.queue.name, outcome, seconds, run.attempt.progress.bytes)
             if outcome is not None:
                 await self._write(run, outcome)
         finally:
