@@ -33,7 +33,8 @@ SCRIPT = """
     from orthanc_async import forward, on_stable_study
 
     archive = forward.to_http(
-        os.environ["RECEIVER"] + "/{instance}",
+        os.environ["RECEIVER"],
+        path="/{instance}",
         retry=forward.Retry(attempts=10, backoff=forward.Backoff(first=0.2, longest=2)),
     )
     on_stable_study(archive, durable="archive")
@@ -123,6 +124,7 @@ class Uploader(threading.Thread):
         self._pause = pause
 
     def run(self) -> None:
+        """Store one file after another."""
         for files in self._studies:
             for data in files:
                 while not self.stopped.is_set() and not self._store(data):
@@ -143,7 +145,7 @@ def ended(server: Orthanc) -> dict[str, int]:
     with contextlib.suppress(OSError, http.client.HTTPException):
         answer = server.http.get("/async/queues/archive")
         if answer.status == 200:
-            counts: dict[str, int] = answer.json()["states"]
+            counts: dict[str, int] = answer.json()["States"]
             return counts
     return {}
 
