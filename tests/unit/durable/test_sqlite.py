@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from children import child, told
 from orthanc_async._durable import schema, sqlite, sqlite_file, sqlite_thread
 from orthanc_async._durable.sqlite import SQLiteStore
 from orthanc_async._durable.store import (
+    FINISHED,
     Claim,
     Done,
     NewEntry,
@@ -28,6 +28,7 @@ from orthanc_async._durable.store import (
     StoreLockedError,
     Subscription,
 )
+from store_children import child, told
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -176,7 +177,7 @@ async def test_clock_set_back_after_purge(tmp_path: Path) -> None:
     await store.open()
     [added] = await store.add([new("a")])
     await store.cancel([added.id])
-    assert await store.purge(queue=None, states=State, older=0, keep_keys=False) == 1
+    assert await store.purge(queue=None, states=FINISHED, older=0, keep_keys=False) == 1
     await store.close()
     store = SQLiteStore(tmp_path, server="one", clock=lambda: 1e9)
     await store.open()

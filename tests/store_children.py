@@ -1,4 +1,4 @@
-"""Runs `store_child.py`."""
+"""Runs `store_child.py` of the unit tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CHILD = Path(__file__).with_name("store_child.py")
+CHILD = Path(__file__).parent / "unit" / "durable" / "store_child.py"
 
 
 @contextmanager
