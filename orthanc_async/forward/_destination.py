@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("orthanc_async.forward")
 
+# Through a weekend: with the default backoff, some three days.
+_ATTEMPTS = 100
+_LONGEST_AFTER = 24 * 3600.0  # seconds of a Retry-After that are believed
 _KEEP = 0.5  # seconds between two notes of how far it has come
 _OURS = "forward"  # our key in what a handler keeps
 
@@ -95,7 +98,7 @@ class Destination:
     """Something to send to: `await destination(study)`, or a handler of events by itself.
 
     Args:
-        retry: How often it is tried.
+        retry: How often it is tried; by default 100 times, which is some three days.
         timeout: Seconds for one attempt; None: no limit, as studies are large. A peer that
             stalls is noticed all the same.
         concurrency: How many deliveries at once.
@@ -132,7 +135,9 @@ class Destination:
         self.transform = transform
         self.only = None if only is None else _filters.made(only)
         self.breaker = Breaker() if breaker is True else breaker or None
-        self.__durable_policy__ = Policy(retry or Retry(), timeout, concurrency, self.breaker)
+        self.__durable_policy__ = Policy(
+            retry or Retry(_ATTEMPTS), timeout, concurrency, self.breaker
+        )
 
     def __repr__(self) -> str:
         return f"<forward.{self.kind} {self.target}>"
@@ -159,6 +164,11 @@ class Destination:
             await self.deliver(delivery)
         except Down as down:
             breaker.failed(tries, down.after)
+            if down.after is not None:
+                # What it asks for is the least: one that says "0 s" each time would soon have
+                # had all attempts.
+                least = self.__durable_policy__.retry.backoff.delay(delivery.attempt.number)
+                down.after = max(least, min(down.after, _LONGEST_AFTER))
             raise
         except (GiveUp, RetryLater):
             # What is refused was answered all the same.

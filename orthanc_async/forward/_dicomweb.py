@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from orthanc_async._durable.attempt import GiveUp, RetryLater
 from orthanc_async.forward import _dicomweb_answer, _source
-from orthanc_async.forward._destination import Delivery, Work, logger
+from orthanc_async.forward._destination import Delivery, Work
 from orthanc_async.forward._errors import check, excerpt
 from orthanc_async.forward._http_destination import HttpDestination
 from orthanc_async.forward._uid import uid_of
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _MOST_ANSWER = 16 * 2**20
 _NAMED = 3  # failed instances in an error
-_PARTLY = frozenset({202, 409})  # some, or all, were not stored; the body says which
+_PARTLY = frozenset({202, 400, 409})  # some, or all, were not stored; the body may say which
 
 
 def to_dicomweb(
@@ -66,29 +66,48 @@ class _DicomWeb(HttpDestination):
     async def deliver(self, delivery: Delivery) -> None:
         work = Work(delivery, await self.items(delivery))
         failed: dict[str, int] = {}
+        alone: list[Item] = []
         try:
             for batch in batches(work.left, self._batch, self._batch_bytes):
-                failed.update(await self._store(work, batch))
+                unnamed = await self._store(work, batch, failed)
+                # One instance that a server cannot take may have spoilt those after it.
+                alone += unnamed if len(batch) > 1 else ()
+                failed.update((item.uid, 0) for item in unnamed if len(batch) == 1)
+            for item in alone:
+                if await self._store(work, [item], failed):
+                    failed[item.uid] = 0
         finally:
             work.keep()
         if failed:
             self._raise(failed, len(work.items))
 
-    async def _store(self, work: Work, batch: Sequence[Item]) -> dict[str, int]:
-        """Send a batch, note what was stored; return what was not, with the reasons."""
+    async def _store(
+        self, work: Work, batch: Sequence[Item], failed: dict[str, int]
+    ) -> list[Item]:
+        """Send a batch, note what was stored, and the reasons for what was not.
+
+        Returns:
+            Those of which the answer says nothing.
+        """
         body = _Body(batch, self.transform)
-        answer = await self.ask(
-            work.delivery,
-            "POST",
-            self.url,
-            headers={"Content-Type": body.content_type, "Accept": "application/dicom+json"},
-            accepted=_PARTLY,
-            body=body.chunks,
-            length=body.length,
-            most=_MOST_ANSWER,
-        )
+        async with contextlib.aclosing(body.chunks()) as begun:
+            first = await anext(begun)
+            if not body.sent and first == body.tail:  # the transform has left out all of them
+                for item in batch:
+                    work.done(item, 0)
+                return []
+            answer = await self.ask(
+                work.delivery,
+                "POST",
+                self.url,
+                headers={"Content-Type": body.content_type, "Accept": "application/dicom+json"},
+                accepted=_PARTLY,
+                body=body.going_on(first, begun),
+                length=body.length,
+                most=_MOST_ANSWER,
+            )
         stored = self._understood(answer)
-        failed = {}
+        unnamed = []
         for item in batch:
             uid, size = body.sent.get(item.instance, (None, 0))
             if uid is None and item.instance not in body.sent:  # left out by the transform
@@ -98,8 +117,8 @@ class _DicomWeb(HttpDestination):
             elif not stored.said or uid in stored.stored:
                 work.done(item, size)
             else:
-                failed[str(uid)] = 0
-        return failed
+                unnamed.append(item)
+        return unnamed
 
     def _understood(self, answer: Answer) -> _dicomweb_answer.Stored:
         if not answer.whole:
@@ -108,16 +127,15 @@ class _DicomWeb(HttpDestination):
         try:
             stored = _dicomweb_answer.read(answer.body, kind)
         except (ValueError, AttributeError, TypeError, KeyError) as error:
-            if answer.status == 200:
-                logger.warning(
-                    "%r answers 200 with a body that cannot be read, all is taken as stored: %s",
-                    self, error,
-                )  # fmt: skip
-                return _dicomweb_answer.Stored()
+            if 200 <= answer.status < 300:  # a page for logging in, perhaps
+                text = excerpt(answer.body, self.secrets)
+                raise RetryLater(
+                    f"{answer.url} answers {answer.status}, but not as a DICOMweb server does "
+                    f"({error}){text}"
+                ) from None
             stored = _dicomweb_answer.Stored()
         if answer.status in _PARTLY and not stored.said:
-            if answer.status == 409:
-                check(answer, self.secrets)
+            check(answer, self.secrets)
             text = excerpt(answer.body, self.secrets)
             raise RetryLater(
                 f"{answer.url} answers 202 but not which instances were not stored{text}"
@@ -145,14 +163,14 @@ class _Body:
         self._transform = transform
         boundary = secrets.token_hex(16)
         self._head = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
-        self._tail = f"--{boundary}--\r\n".encode()
+        self.tail = f"--{boundary}--\r\n".encode()
         self.content_type = f'multipart/related; type="application/dicom"; boundary={boundary}'
         # By Orthanc's identifier: the UID and the bytes that were sent.
         self.sent: dict[str, tuple[str | None, int]] = {}
         self.length: int | None = None
         if transform is None and all(item.size for item in batch):
             each = len(self._head) + 2
-            self.length = sum(item.size + each for item in batch) + len(self._tail)
+            self.length = sum(item.size + each for item in batch) + len(self.tail)
 
     async def chunks(self) -> AsyncGenerator[Any, None]:
         """Yield the body."""
@@ -170,7 +188,23 @@ class _Body:
                 yield data
                 del data
                 yield b"\r\n"
-        yield self._tail
+        yield self.tail
+
+    def going_on(self, first: Any, begun: AsyncGenerator[Any, None]) -> Any:
+        """Return what makes the body: out of one that was begun, and another time anew."""
+        parts: list[Any] = [first, begun]
+
+        async def make() -> AsyncGenerator[Any, None]:
+            if not parts:
+                async for chunk in self.chunks():
+                    yield chunk
+                return
+            rest = parts.pop()
+            yield parts.pop()
+            async for chunk in rest:
+                yield chunk
+
+        return make
 
 
 def batches(items: Sequence[Item], most: int, most_bytes: int) -> Iterator[list[Item]]:

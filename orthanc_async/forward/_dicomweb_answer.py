@@ -13,6 +13,7 @@ _FAILED = "00081198"
 _UID = "00081155"
 _REASON = "00081197"
 
+_TAG = re.compile(r"[0-9A-Fa-f]{8}")
 _DUPLICATE = 0x0111  # it is there already
 _REASONS = {
     0x0110: "processing failure",
@@ -35,7 +36,9 @@ class Stored:
     Attributes:
         stored: Those that are there.
         failed: The others, with the number of the reason; 0: none was given.
-        said: Whether the answer says anything about instances.
+        said: Whether the answer is one about instances; then those that it does not name are not
+            stored. Orthanc 1.10.1 answers 200 when one instance cannot be stored, names those
+            before it, and has thrown away those after it.
     """
 
     stored: set[str] = field(default_factory=set)
@@ -61,10 +64,11 @@ def read(body: bytes, content_type: str) -> Stored:
     document = json.loads(text)
     if isinstance(document, list):  # some put the data set into a list
         document = document[0] if document else {}
-    if not isinstance(document, dict):
+    if not isinstance(document, dict) or not all(map(_TAG.fullmatch, document)):
         raise ValueError("it is no DICOM data set")  # noqa: TRY004
     result = Stored()
     for tag, failed in ((_REFERENCED, False), (_FAILED, True)):
+        result.said = result.said or tag in document
         for item in (document.get(tag) or {}).get("Value") or ():
             uid = _first(item, _UID)
             if uid is not None:
@@ -92,11 +96,14 @@ def _read_xml(text: bytes) -> Stored:
         root = ET.fromstring(text)  # noqa: S314 - without a DOCTYPE there are no entities
     except ET.ParseError as error:
         raise ValueError(f"it is no XML: {error}") from None
+    if _local(root) != "NativeDicomModel":
+        raise ValueError("it is no DICOM data set")
     result = Stored()
     for element in root.iter():
         tag = element.get("tag", "").upper()
         if _local(element) != "DicomAttribute" or tag not in {_REFERENCED, _FAILED}:
             continue
+        result.said = True
         for item in element:
             found = {
                 part.get("tag", "").upper(): (part.findtext("{*}Value") or "").strip()
@@ -113,7 +120,6 @@ def _local(element: ET.Element) -> str:
 
 
 def _note(result: Stored, uid: str, reason: int, *, failed: bool) -> None:
-    result.said = True
     uid = uid.strip(" \0")
     if failed and reason != _DUPLICATE:
         result.failed[uid] = reason

@@ -1,0 +1,89 @@
+"""A web service in the test's process that takes files, and can be made to misbehave."""
+
+from __future__ import annotations
+
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+class Receiver:
+    """Takes what is posted.
+
+    Attributes:
+        files: The last body of each path.
+        requests: The paths of all bodies that came whole, in order.
+        headers: Of each of these requests.
+        status: What is answered.
+        delay: Seconds that a request takes longer.
+    """
+
+    def __init__(self, port: int = 0) -> None:
+        self.files: dict[str, bytes] = {}
+        self.requests: list[str] = []
+        self.headers: list[dict[str, str]] = []
+        self.status = 200
+        self.delay = 0.0
+        self._lock = threading.Lock()
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                size = int(self.headers["Content-Length"])
+                body = self.rfile.read(size)
+                if len(body) == size:
+                    receiver._take(self.path, body, dict(self.headers))
+                self.send_response(receiver.status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *arguments: Any) -> None:
+                pass
+
+            def handle(self) -> None:
+                try:
+                    super().handle()
+                except OSError:  # the sender was killed
+                    self.close_connection = True
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._server.server_address[1])
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def _take(self, path: str, body: bytes, headers: dict[str, str]) -> None:
+        time.sleep(self.delay)
+        with self._lock:
+            self.requests.append(path)
+            self.headers.append(headers)
+            if self.status < 300:
+                self.files[path] = body
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _value: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()

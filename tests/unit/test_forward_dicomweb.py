@@ -1,0 +1,191 @@
+"""STOW-RS against servers that store some, or none, or say it in their own way."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import web
+from forward_fakes import Attempts, FakeOrthanc, served
+from orthanc_async import forward
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Answer = tuple[int, Any]
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeOrthanc:
+    """An Orthanc with a study of six instances in two series."""
+    fake = FakeOrthanc(monkeypatch)
+    for number in range(6):
+        fake.add(str(number), bytes([number]) * 1000, series="ab"[number // 3], number=number)
+    return fake
+
+
+class Stow:
+    """A server: `answer` gets the names of a request's instances."""
+
+    def __init__(self, answer: Callable[[list[str]], Answer]) -> None:
+        self.answer = answer
+        self.requests: list[list[str]] = []
+        self.files: dict[str, bytes] = {}
+
+    async def receive(self, request: web.Request) -> web.Response:
+        assert request.path == "/dicom-web/studies"
+        kind = request.headers["Content-Type"]
+        body = await request.read()
+        assert request.headers.get("Content-Length", str(len(body))) == str(len(body))
+        message = email.message_from_bytes(
+            f"Content-Type: {kind}\r\n\r\n".encode() + body, policy=email.policy.HTTP
+        )
+        assert message.get_content_type() == "multipart/related"
+        assert message.get_param("type") == "application/dicom"
+        boundary = str(message.get_param("boundary")).encode()
+        parts = body.split(b"--" + boundary)[1:-1]
+        contents = [part.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n") for part in parts]
+        names = [str(content[0]) for content in contents]
+        self.files.update(zip(names, contents, strict=True))
+        self.requests.append(names)
+        status, answer = self.answer(names)
+        text = answer if isinstance(answer, str) else json.dumps(answer)
+        return web.Response(status=status, text=text, content_type="application/dicom+json")
+
+
+def document(stored: list[str], failed: dict[str, int] | None = None) -> Any:
+    """Make an answer's data set."""
+    return {
+        "00081199": {"vr": "SQ", "Value": [{"00081155": {"Value": [f"1.2.{n}"]}} for n in stored]},
+        "00081198": {
+            "vr": "SQ",
+            "Value": [
+                {"00081155": {"Value": [f"1.2.{n}"]}, "00081197": {"Value": [reason]}}
+                for n, reason in (failed or {}).items()
+            ],
+        },
+    }
+
+
+async def run(fake: FakeOrthanc, stow: Stow, attempts: Attempts, **options: Any) -> None:
+    """Make one attempt."""
+    async with served(stow.receive) as url:
+        send = forward.to_dicomweb(f"{url}/dicom-web/", batch=2, **options)
+        send.target = "the server"  # the same in each attempt
+        try:
+            await attempts.run(lambda: send(fake.study))
+        finally:
+            await send.http.close()
+
+
+async def test_batches_arrive_unchanged(fake: FakeOrthanc) -> None:
+    """The body is a correct multipart one, in batches, with each file as it is."""
+    stow = Stow(lambda names: (200, document(names)))
+    attempts = Attempts()
+    await run(fake, stow, attempts)
+    assert stow.requests == [["0", "1"], ["2", "3"], ["4", "5"]]
+    assert stow.files == {name[-1]: data for name, data in fake.files.items()}
+    assert attempts.progress.done == 6
+    await run(fake, stow, attempts)
+    assert len(stow.requests) == 3, "nothing is left"
+
+
+async def test_only_what_failed_is_sent_again(fake: FakeOrthanc) -> None:
+    """Failures in an answer are sent again by the next attempt, alone."""
+    full = {"1": 0xA700, "4": 0x0110}
+
+    def answer(names: list[str]) -> Answer:
+        failed = {name: full[name] for name in names if name in full}
+        return 202, document([name for name in names if name not in failed], failed)
+
+    stow = Stow(answer)
+    attempts = Attempts()
+    with pytest.raises(forward.RetryLater, match=r"2 of 6 instances: 1\.2\.1: 0xA700 \(out of"):
+        await run(fake, stow, attempts)
+    full.clear()
+    stow.requests.clear()
+    await run(fake, stow, attempts)
+    assert stow.requests == [["1", "4"]]
+
+
+async def test_what_is_refused_for_good(fake: FakeOrthanc) -> None:
+    """A reason that will not pass ends it as a dead letter, once all others were sent."""
+
+    def answer(names: list[str]) -> Answer:
+        failed = {name: 0x0122 for name in names if name == "0"}
+        return (409 if names == ["0"] else 202), document(
+            [name for name in names if name not in failed], failed
+        )
+
+    stow = Stow(answer)
+    attempts = Attempts()
+    with pytest.raises(forward.GiveUp, match=r"1 of 6 .*SOP class not supported"):
+        await run(fake, stow, attempts)
+    assert attempts.progress.done == 5
+
+
+async def test_what_is_not_named_is_not_stored(fake: FakeOrthanc) -> None:
+    """A server that stops at one it cannot store, and says 200, gets the others one by one."""
+    stored: set[str] = set()
+
+    def answer(names: list[str]) -> Answer:
+        taken = names[: names.index("2")] if "2" in names else names
+        stored.update(taken)
+        return 200, document(taken)
+
+    attempts = Attempts()
+    with pytest.raises(forward.RetryLater, match=r"1 of 6 instances: 1\.2\.2: no reason given"):
+        await run(fake, Stow(answer), attempts)
+    assert stored == {"0", "1", "3", "4", "5"}
+    assert attempts.progress.done == 5
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error"),
+    [
+        (200, "", None),
+        (204, "", None),
+        (200, "<html>Please log in</html>", "RetryLater"),
+        (200, "OK", "RetryLater"),
+        (200, '{"error": "not here"}', "RetryLater"),
+        (202, "", "RetryLater"),
+        (409, "", "GiveUp"),
+        (400, "what is that?", "GiveUp"),
+        (503, "", "Down"),
+    ],
+)
+async def test_answers_without_a_data_set(
+    fake: FakeOrthanc, status: int, body: str, error: str | None
+) -> None:
+    """An empty success is one; a page that is no answer of DICOMweb is none."""
+    raised = None
+    try:
+        await run(fake, Stow(lambda _names: (status, body)), Attempts())
+    except (forward.GiveUp, forward.RetryLater) as caught:
+        raised = type(caught).__name__
+    assert raised == error
+
+
+async def test_a_transform_leaves_out(fake: FakeOrthanc) -> None:
+    """A batch of which nothing is left is not sent; a 401 makes the body anew."""
+    refused = True
+
+    def answer(names: list[str]) -> Answer:
+        nonlocal refused
+        if refused:
+            refused = False
+            return 401, ""
+        return 200, ""
+
+    def transform(file: bytes, instance: Any) -> bytes | None:
+        return None if instance.id[-1] in "123" else file
+
+    stow = Stow(answer)
+    attempts = Attempts()
+    auth = forward.Bearer(lambda: "a token")
+    await run(fake, stow, attempts, transform=transform, auth=auth)
+    assert stow.requests == [["0"], ["0"], ["4", "5"]]
+    assert attempts.progress.done == 6
