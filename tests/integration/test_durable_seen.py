@@ -45,7 +45,10 @@ def test_a_task_from_its_start_to_its_end(orthanc_server: OrthancFactory) -> Non
     post(server, f"/jobs/{shown}/cancel", "{}")
     server.wait_json("/test/ended", lambda ended: ended == [0, 1])
     server.wait_json(f"/async/entries/{second}", lambda entry: entry["State"] == "cancelled")
+    shown = server.wait_json(f"/async/entries/{third}", lambda entry: entry["Job"])["Job"]
     post(server, "/test/go")
+    ended = server.wait_json(f"/jobs/{shown}", lambda one: one["State"] != "Running")
+    assert ended["State"] == "Success", ended
     server.wait_json(f"/async/entries/{third}", lambda entry: entry["State"] == "done")
     text = server.http.get("/tools/metrics-prometheus").text
     assert "orthanc_async_queue_attempts_slow 3 " in text
