@@ -120,6 +120,7 @@ class _Shown:
         self.job: str | None = None
         self._engine = engine
         self._attempt: object = running.attempt
+        self._number = running.attempt.number
         self._entry = entry
         self._paused = False
         self._again = False  # resubmitted
@@ -130,7 +131,7 @@ class _Shown:
             "Entry": entry.id,
             "Key": entry.key,
             "Resource": entry.resource,
-            "Attempt": running.attempt.number,
+            "Attempt": self._number,
         }
 
         async def step(native: orthanc.Job) -> orthanc.JobStepStatus:
@@ -167,6 +168,8 @@ class _Shown:
             return
         if found["State"] == "Paused":
             await self._resume()
+        elif found["State"] == "Running":
+            self._paused = False  # somebody else has resumed it
         elif found["State"] in {"Failure", "Success"}:
             self._drop()
             if found.get("ErrorCode") == int(orthanc.ErrorCode.CANCELED_JOB):
@@ -195,6 +198,9 @@ class _Shown:
                 self._tell(native, running)
                 await asyncio.sleep(_STEP)
             return await self._end(native)
+        except StoreError as error:
+            native.SetContent(json.dumps({**self._content, "Error": str(error)}))
+            return orthanc.JobStepStatus.FAILURE
         finally:
             self._stepping = False
             self._drop()
@@ -226,12 +232,22 @@ class _Shown:
         counted = {"Done": progress.done, "Total": progress.total, "Bytes": progress.bytes}
         native.SetContent(json.dumps({**self._content, **counted}))
 
-    async def _end(self, native: orthanc.Job) -> orthanc.JobStepStatus:
-        try:
+    async def _settled(self) -> Entry | None:
+        # The handler has ended. What follows from that is written a moment later, or once the
+        # store can be written again.
+        while True:
             entry = await self._engine.store.entry(self._entry.id)
-        except StoreError as error:
-            native.SetContent(json.dumps({**self._content, "Error": str(error)}))
-            return orthanc.JobStepStatus.FAILURE
+            if entry is None or entry.state is not State.RUNNING:
+                return entry
+            ended = entry.attempts + entry.interruptions
+            if ended >= self._number or entry.id in {
+                run.entry_id for run in self._engine.running()
+            }:
+                return entry  # another attempt runs already
+            await asyncio.sleep(_STEP)
+
+    async def _end(self, native: orthanc.Job) -> orthanc.JobStepStatus:
+        entry = await self._settled()
         if entry is None or entry.state is State.DONE:  # purged since: it was finished
             native.SetProgress(1.0)
             native.SetContent(json.dumps(self._content))
@@ -250,8 +266,16 @@ class _Shown:
             await self._cancel()
 
     async def _cancel(self) -> None:
-        with contextlib.suppress(StoreError):  # the engine logs that, and goes on
+        try:
             await self._engine.cancel([self._entry.id])
+        except StoreError as error:
+            logger.warning(
+                "job %s was cancelled, but entry %d of %s could not be: %s",
+                self.job,
+                self._entry.id,
+                self._entry.queue,
+                error,
+            )
 
     def _drop(self) -> None:
         if _shown.get(self._entry.id) is self:

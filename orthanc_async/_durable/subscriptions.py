@@ -118,6 +118,8 @@ def subscribe(
     async def call(entry: Entry) -> object:
         return await runner.invoke(handler, _subject(build, entry.payload))
 
+    call.__dict__["__wrapped__"] = handler  # whose attributes say how it is shown
+
     source = Source(
         name,
         frozenset(_NAMES[type_] for type_ in types),

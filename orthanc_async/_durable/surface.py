@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("orthanc_async.durable")
 
 _FRESH = 0.5  # seconds for which counts are not asked again
+_REST = 4  # times as long as asking has taken, the store is left alone: counting millions takes
 
 
 class QueueLike(Protocol):
@@ -75,12 +76,12 @@ class Counts:
         Raises:
             StoreError: It cannot be asked.
         """
-        now = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
         task = self._asked
-        if task is None or (task.done() and (now >= self._until or _has_failed(task))):
-            task = self._asked = asyncio.get_running_loop().create_task(engine.store.counts())
-            # Counted from the end: a question that takes long must not be asked all the time.
-            task.add_done_callback(self._answered)
+        if task is None or (task.done() and (loop.time() >= self._until or _has_failed(task))):
+            begun = loop.time()
+            task = self._asked = loop.create_task(engine.store.counts())
+            task.add_done_callback(lambda done: self._answered(done, loop.time() - begun))
         # One that waits may go (a client has left); the question is the others' too.
         return await asyncio.shield(task)
 
@@ -88,9 +89,10 @@ class Counts:
         """Ask anew: something has been changed."""
         self._asked = None
 
-    def _answered(self, task: asyncio.Task[dict[str, QueueCounts]]) -> None:
+    def _answered(self, task: asyncio.Task[dict[str, QueueCounts]], took: float) -> None:
         _has_failed(task)  # asked for, so that asyncio does not log it: every caller has it
-        self._until = task.get_loop().time() + _FRESH
+        if task is self._asked:
+            self._until = task.get_loop().time() + max(_FRESH, _REST * took)
 
 
 def _has_failed(task: asyncio.Task[dict[str, QueueCounts]]) -> bool:

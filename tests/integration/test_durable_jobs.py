@@ -249,6 +249,7 @@ def test_reset(orthanc_server: OrthancFactory) -> None:
     post(server, "/tools/reset", {})
     server.wait_started(2)
     number = wait_until(lambda: _start_when_ready(server), "the script's routes")
+    assert number is not None
     assert server.http.get(shown(server, number)).json()["Content"]["Entry"] == number
 
 

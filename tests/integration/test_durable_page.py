@@ -85,7 +85,8 @@ class Browser:
 
     def logged(self, kind: str) -> list[dict[str, Any]]:
         """Return what the browser has logged since the last call."""
-        return list(self.driver.get_log(kind))
+        found: list[dict[str, Any]] = self.driver.get_log(kind)  # type: ignore[no-untyped-call]
+        return found
 
     def requested(self) -> list[str]:
         """Return the addresses that the page has asked for since it was opened."""
@@ -288,7 +289,7 @@ def test_a_server_that_is_gone(orthanc_server: OrthancFactory, browser: Browser)
     browser.open(server)
     server.stop()
     browser.wait_text("[role=alert]", "The server does not answer. Trying again in")
-    assert "old" in browser.find("main")[0].get_attribute("class").split()
+    assert browser.find("main.old")
     again = orthanc_server(SCRIPT, http_port=server.http_port)
     again.http.post("/test/put", '[{"state": "dead"}]')
     wait_until(lambda: not browser.text("[role=alert]"), "the page to recover", timeout=40)

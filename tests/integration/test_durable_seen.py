@@ -45,7 +45,10 @@ def test_a_task_from_its_start_to_its_end(orthanc_server: OrthancFactory) -> Non
     post(server, f"/jobs/{shown}/cancel", "{}")
     server.wait_json("/test/ended", lambda ended: ended == [0, 1])
     server.wait_json(f"/async/entries/{second}", lambda entry: entry["State"] == "cancelled")
+    shown = server.wait_json(f"/async/entries/{third}", lambda entry: entry["Job"])["Job"]
     post(server, "/test/go")
+    ended = server.wait_json(f"/jobs/{shown}", lambda one: one["State"] != "Running")
+    assert ended["State"] == "Success", ended
     server.wait_json(f"/async/entries/{third}", lambda entry: entry["State"] == "done")
     text = server.http.get("/tools/metrics-prometheus").text
     assert "orthanc_async_queue_attempts_slow 3 " in text
@@ -86,9 +89,10 @@ def test_ten_thousand(orthanc_server: OrthancFactory) -> None:
         assert len(page.body) < 50_000
     print(f"median of both: {1000 * statistics.median(took):.1f} ms")
     assert statistics.median(took) < 1.0
-    seen, before = 0, ""
+    seen = 0
+    before: int | None = 2**62
     while before is not None:
-        more = f"&before={before}" if before else ""
+        more = f"&before={before}"
         answer = server.http.get(f"/async/entries?limit=1000&state=waiting{more}").json()
         seen += len(answer["Entries"])
         before = answer["Next"]

@@ -1,7 +1,6 @@
-#!/usr/bin/env python3
 """Draw docs/async-page.png: the page at /async/app/ with made-up deliveries, in Chromium.
 
-Run it in the environment that scripts/setup makes: .venv/bin/python scripts/page_screenshot
+Run it in the environment that scripts/setup makes: .venv/bin/python scripts/draw_page.py
 """
 
 from __future__ import annotations
@@ -40,18 +39,47 @@ def entries() -> list[dict[str, object]]:
         }
         for number in range(214)
     ]
-    refused = "HTTP 409 Conflict from https://archive.example.org/dicom-web/studies: StudyInstanceUID is reserved"
-    down = "https://archive.example.org/dicom-web/studies: no answer within 30 s"
+    archive = "https://archive.example.org/dicom-web/studies"
     found += [
-        {"queue": "to-archive", "resource": study("a"), "state": "dead", "reason": "refused", "attempts": 1, "error": refused, "progress": [0, 240, 0], "changed_at": NOW - 400},
-        {"queue": "thumbnails", "resource": study("b"), "state": "dead", "reason": "exhausted", "attempts": 3, "error": "ValueError: no pixel data in any of 12 instances", "changed_at": NOW - 320},
-        {"queue": "to-modality", "resource": study("c"), "state": "cancelled", "changed_at": NOW - 200},
-        {"queue": "to-archive", "resource": study("d"), "attempts": 2, "due_in": 48.0, "error": down, "progress": [96, 512, 48_000_000], "changed_at": NOW - 65},
+        {
+            "queue": "to-archive",
+            "resource": study("a"),
+            "state": "dead",
+            "reason": "refused",
+            "attempts": 1,
+            "error": f"HTTP 409 Conflict from {archive}: StudyInstanceUID is reserved",
+            "progress": [0, 240, 0],
+            "changed_at": NOW - 400,
+        },
+        {
+            "queue": "thumbnails",
+            "resource": study("b"),
+            "state": "dead",
+            "reason": "exhausted",
+            "attempts": 3,
+            "error": "ValueError: no pixel data in any of 12 instances",
+            "changed_at": NOW - 320,
+        },
+        {
+            "queue": "to-modality",
+            "resource": study("c"),
+            "state": "cancelled",
+            "changed_at": NOW - 200,
+        },
+        {
+            "queue": "to-archive",
+            "resource": study("d"),
+            "attempts": 2,
+            "due_in": 48.0,
+            "error": f"{archive}: no answer within 30 s",
+            "progress": [96, 512, 48_000_000],
+            "changed_at": NOW - 65,
+        },
         {"queue": "to-archive", "resource": study("e"), "changed_at": NOW - 21},
         {"queue": "to-archive", "resource": study("f")},
         {"queue": "to-archive", "resource": study("g")},
         {"queue": "thumbnails", "resource": study("h")},
-    ]  # fmt: skip
+    ]
     return found
 
 
