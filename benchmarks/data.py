@@ -10,11 +10,18 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from benchmarks.servers import Server
 
 
 def study(name: str, *, instances: int, side: int) -> list[bytes]:
-    """Return the files of one CT-like study.
+    """Return the files of one CT-like study; `files` says more."""
+    return list(files(name, instances=instances, side=side))
+
+
+def files(name: str, *, instances: int, side: int) -> Iterator[bytes]:
+    """Yield the files of one CT-like study.
 
     Args:
         name: Names the patient; the same name gives the same identifiers and bytes.
@@ -25,7 +32,6 @@ def study(name: str, *, instances: int, side: int) -> list[bytes]:
     study_uid, series_uid = (
         generate_uid(entropy_srcs=[name, part]) for part in ("study", "series")
     )
-    files = []
     for number in range(instances):
         item = Dataset()
         item.SOPClassUID = CTImageStorage
@@ -46,11 +52,10 @@ def study(name: str, *, instances: int, side: int) -> list[bytes]:
         item.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         buffer = io.BytesIO()
         item.save_as(buffer, enforce_file_format=True)
-        files.append(buffer.getvalue())
-    return files
+        yield buffer.getvalue()
 
 
-def upload(server: Server, files: list[bytes]) -> tuple[str, list[str]]:
+def upload(server: Server, files: Iterable[bytes]) -> tuple[str, list[str]]:
     """Store files of one study.
 
     Returns:

@@ -11,9 +11,9 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import data, load, servers
+from benchmarks import data, forwarding, load, servers
 from benchmarks.errors import BenchmarkError
-from benchmarks.rows import COPIES, LOADS, HttpLoad, wanted_keys
+from benchmarks.rows import COPIES, LOADS, MEGABYTES, HttpLoad, wanted_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -75,8 +75,10 @@ class Plan:
 def measure(plan: Plan) -> Samples:
     """Run the plan; the servers are gone when this returns or raises."""
     samples = Samples()
-    if wanted_keys(plan.rows):
+    if wanted_keys([name for name in plan.rows if name != "forward"]):
         _measure_running(plan, samples)
+    if "forward" in plan.rows and "ours" not in plan.skip:
+        _measure_forwarding(plan, samples)
     if "startup" in plan.rows:
         _measure_startup(plan, samples)
     return samples
@@ -135,6 +137,20 @@ def _measure_running(plan: Plan, samples: Samples) -> None:
                     seconds = _delete_study(group[name], small)
                     samples.series[f"{name}/events"].append(seconds)
                     plan.say(f"  {name}/events: {seconds:.3f} s")
+
+
+def _measure_forwarding(plan: Plan, samples: Samples) -> None:
+    with forwarding.bench(plan.folder / "forward") as bench:
+        for number in range(plan.pairs):
+            plan.say(f"round {number + 1} of {plan.pairs}")
+            for name in ("ours", "curl")[:: 1 if number % 2 == 0 else -1]:
+                if name == "curl":
+                    seconds = bench.curl()
+                else:
+                    seconds, memory = bench.ours()
+                    samples.series[f"ours/forward{MEGABYTES}"].append(memory)
+                samples.series[f"{name}/forward"].append(seconds)
+                plan.say(f"  {name}/forward: {seconds:.3f} s")
 
 
 def _versions(server: servers.Server) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.rows import COPIES, ROWS, START_UP
+from benchmarks.rows import COPIES, MEGABYTES, ROWS, START_UP
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,7 +116,11 @@ def _series_table(samples: Samples) -> list[str]:
                 f"| {key} | {middle} | {lowest} to {highest} | {p50:,.0f} µs | {p99:,.0f} µs |"
             )
         else:
-            form = "{:.2f}" if key.endswith(COPIES) else "{:.3f} s"
+            form = "{:.3f} s"
+            if key.endswith(COPIES):
+                form = "{:.2f}"
+            elif key.endswith(MEGABYTES):
+                form = "{:.1f} MB"
             three = (statistics.median(values), min(values), max(values))
             middle, lowest, highest = (form.format(value) for value in three)
             lines.append(f"| {key} | {middle} | {lowest} to {highest} | | |")

@@ -10,6 +10,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -188,6 +189,18 @@ class Server:
                 f"{answer[:500].decode(errors='replace')}\n{self._log_tail()}"
             )
         return answer
+
+    def reset_peak(self) -> None:
+        """Have the process's highest memory counted from now on."""
+        assert self._process is not None
+        Path(f"/proc/{self._process.pid}/clear_refs").write_text("5")
+
+    def memory(self, what: str) -> float:
+        """Return a value of the process's memory in MB: "VmRSS" or, at the highest, "VmHWM"."""
+        assert self._process is not None
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        [kilobytes] = re.findall(rf"^{what}:\s*(\d+) kB$", status, re.MULTILINE)
+        return int(kilobytes) / 1024
 
     def _exchange(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
         # A connection a request: Orthanc closes an idle one after a second, and until then it
