@@ -246,3 +246,21 @@ def test_s3(orthanc_server: Any, s3: str, dicom_files: list[Path]) -> None:
     assert result["error"] == "GiveUp"
     assert "SignatureDoesNotMatch" in result["text"]
     assert SECRET not in wrong.log_text() + result["text"]
+
+
+def test_an_instance_that_is_gone(orthanc_server: Any, tmp_path: Path) -> None:
+    """Orthanc says of a file that is not there that it is an unknown resource."""
+    script = """
+        import orthanc
+        from orthanc_async import rest
+        from orthanc_async.forward import _source
+
+        @rest.get("/read")
+        async def read(request):
+            try:
+                await _source.load(_source.Item("1" * 8, "", "", 1, ""), None)
+            except orthanc.OrthancException as error:
+                return {"code": error.code, "same": error.code == orthanc.ErrorCode.UNKNOWN_RESOURCE}
+    """
+    server = orthanc_server(script, errors=["invoking plugin service"])
+    assert server.http.get("/read").json() == {"code": 17, "same": True}
