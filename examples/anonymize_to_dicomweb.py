@@ -1,4 +1,4 @@
-"""Send what was received for research to a DICOMweb server, de-identified on the way.
+r"""Send what was received for research to a DICOMweb server, de-identified on the way.
 
     DICOMWEB_URL=https://research.example/dicom-web RESEARCH_KEY=… \\
         orthanc-async run anonymize_to_dicomweb.py
