@@ -65,7 +65,7 @@ def read(body: bytes, content_type: str) -> Stored:
     if isinstance(document, list):  # some put the data set into a list
         document = document[0] if document else {}
     if not isinstance(document, dict) or not all(map(_TAG.fullmatch, document)):
-        raise ValueError("it is no DICOM data set")  # noqa: TRY004
+        raise ValueError("it is no DICOM data set")
     result = Stored()
     for tag, failed in ((_REFERENCED, False), (_FAILED, True)):
         result.said = result.said or tag in document

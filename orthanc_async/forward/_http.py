@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Buffer = bytes | bytearray | memoryview
 Body = "Buffer | Callable[[], AsyncGenerator[Buffer, None]]"
 
-_CHUNK = 256 * 2**10  # bytes handed to the connection at once; also the least for one stall time
+_CHUNK = 512 * 2**10  # bytes handed to the connection at once; also the least for one stall time
 _KEPT_OPEN = 4.0  # seconds without a request: shorter than the time after which servers close
 _clients: set[Http] = set()
 _hooked = False
@@ -55,7 +55,7 @@ class Http:
         auth: None: none.
         secrets: Those that have been read, for the texts of errors.
         connect_timeout: Seconds for finding the host, connecting and TLS.
-        stall_timeout: Seconds in which 256 KiB of a body must be taken, and the whole answer be
+        stall_timeout: Seconds in which 512 KiB of a body must be taken, and the whole answer be
             there after its end.
     """
 

@@ -31,7 +31,7 @@ class HttpDestination(Destination):
         tls: `TLS`, where the defaults do not fit.
         headers: More headers; their values may be secrets.
         connect_timeout: Seconds for a connection, TLS included.
-        stall_timeout: Seconds in which 256 KiB must be taken, and an answer be given.
+        stall_timeout: Seconds in which 512 KiB must be taken, and an answer be given.
     """
 
     def __init__(

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import io
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pydicom
 import pytest
+from forward_s3 import client, make_user, moto
 from orthanc_async._server_net import free_port
-from waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -160,53 +157,15 @@ def test_anonymized_on_the_way(source: Any, target: Any, dicom_files: list[Path]
 
 @pytest.fixture
 def s3() -> Iterator[str]:
-    """moto's server, with a bucket."""
-    port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "INITIAL_NO_AUTH_ACTION_COUNT": "4"},
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_until(lambda: _answers(url), "moto to serve", timeout=60)
+    """A server that speaks like S3."""
+    with moto() as url:
         yield url
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def _answers(url: str) -> bool:
-    import urllib.error
-    import urllib.request
-
-    try:
-        with urllib.request.urlopen(f"{url}/moto-api/", timeout=5):
-            return True
-    except urllib.error.HTTPError:
-        return True
-    except OSError:
-        return False
-
-
-def client(url: str, service: str, key: str, secret: str) -> Any:
-    """Make a client of botocore."""
-    import botocore.session
-
-    return botocore.session.get_session().create_client(
-        service, "us-east-1", endpoint_url=url, aws_access_key_id=key, aws_secret_access_key=secret
-    )
 
 
 def test_s3(orthanc_server: Any, s3: str, dicom_files: list[Path]) -> None:
     """Each instance is an object; signatures are verified; secrets are in no log."""
-    iam = client(s3, "iam", "x", "y")
-    iam.create_user(UserName="me")
-    everything = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}'
-    iam.put_user_policy(UserName="me", PolicyName="all", PolicyDocument=everything)
-    keys = iam.create_access_key(UserName="me")["AccessKey"]
-    bucket = client(s3, "s3", keys["AccessKeyId"], keys["SecretAccessKey"])
+    keys = make_user(s3)
+    bucket = client(s3, "s3", keys)
     bucket.create_bucket(Bucket="studies")
     source = orthanc_server(
         SCRIPT,
@@ -246,3 +205,21 @@ def test_s3(orthanc_server: Any, s3: str, dicom_files: list[Path]) -> None:
     assert result["error"] == "GiveUp"
     assert "SignatureDoesNotMatch" in result["text"]
     assert SECRET not in wrong.log_text() + result["text"]
+
+
+def test_an_instance_that_is_gone(orthanc_server: Any, tmp_path: Path) -> None:
+    """Orthanc says of a file that is not there that it is an unknown resource."""
+    script = """
+        import orthanc
+        from orthanc_async import rest
+        from orthanc_async.forward import _source
+
+        @rest.get("/read")
+        async def read(request):
+            try:
+                await _source.load(_source.Item("1" * 8, "", "", 1, ""), None)
+            except orthanc.OrthancException as error:
+                return {"code": error.code, "same": error.code == orthanc.ErrorCode.UNKNOWN_RESOURCE}
+    """
+    server = orthanc_server(script, errors=["invoking plugin service"])
+    assert server.http.get("/read").json() == {"code": 17, "same": True}

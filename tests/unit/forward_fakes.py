@@ -44,6 +44,7 @@ class FakeOrthanc:
         self.post: Callable[[str, Any], Any] = lambda path, _body: gone(path)
         self.before_file: Callable[[str], Awaitable[None]] | None = None
         patch.setattr(orthanc, "rest_api_get", self._get)
+        patch.setattr(orthanc, "get_dicom_for_instance", self._file)
         patch.setattr(orthanc, "rest_api_post", self._post)
 
     def add(
@@ -78,12 +79,6 @@ class FakeOrthanc:
         parts = path.partition("?")[0].split("/")[1:]
         if path in self.more:
             return json.dumps(self.more[path]).encode()
-        if parts[0] == "instances" and parts[2:] == ["file"]:
-            if self.before_file is not None:
-                await self.before_file(parts[1])
-            if parts[1] not in self.files:
-                raise gone(path)
-            return self.files[parts[1]]
         if parts == ["studies", STUDY, "instances"]:
             return json.dumps(list(self.listed.values())[::-1]).encode()
         if parts == ["studies", STUDY]:
@@ -104,6 +99,15 @@ class FakeOrthanc:
                 {"ID": parts[1], "ParentStudy": STUDY, "MainDicomTags": tags}
             ).encode()
         raise gone(path)
+
+    async def _file(self, identifier: str) -> bytes:
+        self.asked.append(f"/instances/{identifier}/file")
+        await asyncio.sleep(0)
+        if self.before_file is not None:
+            await self.before_file(identifier)
+        if identifier not in self.files:
+            raise gone(identifier)
+        return self.files[identifier]
 
     async def _post(self, path: str, body: bytes) -> bytes:
         await asyncio.sleep(0)
