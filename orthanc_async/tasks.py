@@ -172,6 +172,7 @@ class Task(Generic[_P, _R]):
                 Orthanc has not started yet.
             TypeError, StoreError: As `enqueue`.
         """
+        _running(f"{self.queue}: enqueue_blocking")
         return run_coroutine(self.enqueue(*args, delay=delay, key=key, **kwargs))
 
     def _payload(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import os
 
 import orthanc
 from orthanc_async import on_startup, rest, tasks
-from orthanc_async._durable import engine
+from orthanc_async._durable import engine, reader
 
 
 def note(kind, **more):
@@ -19,6 +19,8 @@ async def hold():
     # Held while the file is there, so that a test can kill Orthanc meanwhile.
     while os.path.exists("hold"):
         await asyncio.sleep(0.02)
+    if os.path.exists("fail"):
+        raise OSError("the file is there")
 
 
 @on_startup
@@ -47,7 +49,25 @@ async def entries(request):
     ]
 
 
+@rest.get("/subscribed")
+async def subscribed(request):
+    # Answers once the subscriptions of the scripts have begun.
+    while engine.engine() and reader._readers and not all(r._positions for r in reader._readers):
+        await asyncio.sleep(0.02)
+    return {}
+
+
 @rest.get("/subscriptions")
 async def subscriptions(request):
     store = engine.engine().store
     return {known.name: known.cursor for known in await store.subscriptions()}
+
+
+@rest.post("/retry/{id}")
+async def retry(request):
+    return {"done": await tasks.retry(int(request.path["id"]))}
+
+
+@rest.post("/cancel/{id}")
+async def cancel(request):
+    return {"done": await tasks.cancel(int(request.path["id"]))}

@@ -1,0 +1,404 @@
+# ruff: noqa: D102 - what the fake one does is said by Orthanc
+"""The reader of /changes and the sweep, against an Orthanc that a test makes up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+import orthanc
+import orthanc_async as oa
+import pytest
+from memory_store import MemoryStore
+from orthanc_async import _registry
+from orthanc_async._durable import reader, sweep
+from orthanc_async._durable.engine import Engine
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+CHANGE = orthanc.ChangeType
+
+
+class FakeOrthanc:
+    """Changes and studies; times are seconds of one hour."""
+
+    def __init__(self) -> None:
+        self.changes: list[dict[str, Any]] = []
+        self.studies: dict[str, dict[str, Any]] = {}
+        self.now = 0
+        self.last: int | None = None
+        self.backend: str | None = None
+        self.asked: list[str] = []
+
+    def text(self, seconds: int) -> str:
+        return (dt.datetime(2026, 3, 29, tzinfo=dt.UTC) + dt.timedelta(seconds=seconds)).strftime(
+            "%Y%m%dT%H%M%S"
+        )
+
+    def change(self, type_: str, id_: str, *, seq: int | None = None) -> int:
+        level = next(name for name in ("Instance", "Study") if type_.endswith(name))
+        seq = seq or max((item["Seq"] for item in self.changes), default=0) + 1
+        folder = {"Instance": "instances", "Study": "studies"}[level]
+        self.changes.append(
+            {
+                "ChangeType": type_, "ResourceType": level, "ID": id_, "Seq": seq,
+                "Date": self.text(self.now), "Path": f"/{folder}/{id_}",
+            }
+        )  # fmt: skip
+        self.changes.sort(key=lambda item: item["Seq"])
+        return seq
+
+    def study(self, id_: str, *, stable: bool = True) -> None:
+        self.studies[id_] = {
+            "ID": id_, "LastUpdate": self.text(self.now), "IsStable": stable,
+        }  # fmt: skip
+
+    async def rest_api_get(self, uri: str) -> bytes:
+        self.asked.append(uri)
+        await asyncio.sleep(0)
+        parts = urlsplit(uri)
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        return json.dumps(self.answer(parts.path, parts.query, query)).encode().strip(b'"')
+
+    def answer(self, path: str, whole: str, query: dict[str, str]) -> Any:
+        if path == "/system":
+            return {"DatabaseBackendPlugin": self.backend}
+        if path == "/tools/now":
+            return self.text(self.now)
+        if path == "/changes":
+            return self.page(whole, query)
+        if path == "/studies":
+            start = int(query["since"])
+            return list(self.studies.values())[start : start + int(query["limit"])]
+        id_ = path.rpartition("/")[2]
+        if id_ not in self.studies:
+            raise orthanc.OrthancException(orthanc.ErrorCode.UNKNOWN_RESOURCE, "Unknown resource")
+        return self.studies[id_]
+
+    def page(self, whole: str, query: dict[str, str]) -> dict[str, Any]:
+        if whole == "last":
+            found, done = self.changes[-1:], True
+        else:
+            after = [item for item in self.changes if item["Seq"] > int(query["since"])]
+            found = after[: int(query["limit"])]
+            done = len(found) == len(after)
+        top = max((item["Seq"] for item in self.changes), default=0)
+        last = found[-1]["Seq"] if found else self.last or top
+        return {"Changes": found, "Done": done, "Last": last}
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeOrthanc:
+    """Put an Orthanc that is made up in the place of the real one."""
+    fake = FakeOrthanc()
+    monkeypatch.setattr(orthanc, "rest_api_get", fake.rest_api_get)
+    monkeypatch.setattr(orthanc, "GetConfiguration", lambda: '{"StableAge": 10}')
+    monkeypatch.setattr(orthanc, "RegisterOnChangeCallback", lambda _: None)
+    monkeypatch.setattr(reader, "SETTLE", 0.0)
+    return fake
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> Iterator[None]:
+    _registry.clear()
+    yield
+    _registry.clear()
+
+
+@contextlib.asynccontextmanager
+async def _running(store: MemoryStore) -> AsyncIterator[Engine]:
+    running = Engine(lambda: store)
+    await running.start()
+    try:
+        await _until(lambda: reader._readers and all(r._positions for r in reader._readers))
+        yield running
+    finally:
+        await running.stop(asyncio.get_running_loop().time() + 5)
+        await running.close()
+
+
+async def _until(look: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not look():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+async def _caught_up(store: MemoryStore, fake: FakeOrthanc) -> None:
+    top = max((item["Seq"] for item in fake.changes), default=0)
+    reader.wake()
+    await _until(lambda: all(known.cursor >= top for known in store.known.values()))
+
+
+def _subscribe_instances(**options: Any) -> list[str]:
+    got: list[str] = []
+
+    @oa.on_new_instance(durable="instances", **options)
+    async def handler(instance: oa.Instance) -> None:
+        got.append(instance.id)
+
+    return got
+
+
+def _subscribe_studies(**options: Any) -> list[str]:
+    got: list[str] = []
+
+    @oa.on_stable_study(durable="studies", **options)
+    async def handler(study: oa.Study) -> None:
+        got.append(study.id)
+
+    return got
+
+
+def _keys(store: MemoryStore) -> list[str]:
+    return [row.key for row in store.rows.values()]
+
+
+async def test_pages(fake: FakeOrthanc) -> None:
+    """Thousands of changes are read in pages, each with its own cursor, and all are delivered."""
+    got = _subscribe_instances(concurrency=100)
+    store = MemoryStore()
+    async with _running(store):
+        for number in range(2500):
+            fake.change("NewInstance", f"i{number}")
+        await _caught_up(store, fake)
+        await _until(lambda: len(got) == 2500)
+    assert len(set(got)) == 2500
+    assert store.calls.count("advance") == 3
+
+
+async def test_late_commit(fake: FakeOrthanc) -> None:
+    """With several servers a number that becomes visible late is read, and nothing twice."""
+    fake.backend = "postgresql"
+    fake.change("NewInstance", "before")
+    got = _subscribe_instances()
+    store = MemoryStore()
+    async with _running(store):
+        for seq in (2, 4):
+            fake.change("NewInstance", f"i{seq}", seq=seq)
+        await _caught_up(store, fake)
+        await _until(lambda: len(got) == 2)
+        fake.change("NewInstance", "i3", seq=3)
+        reader.wake()
+        await _until(lambda: len(got) == 3)
+    assert got == ["i2", "i4", "i3"]
+    async with _running(store):  # reads the window again, and knows what it finds
+        fake.change("NewInstance", "i5", seq=5)
+        await _caught_up(store, fake)
+        await _until(lambda: len(got) == 4)
+    assert len(store.rows) == 4
+
+
+async def test_alone_no_window(fake: FakeOrthanc) -> None:
+    """With an index of its own Orthanc is asked for what comes after the cursor only."""
+    _subscribe_instances()
+    fake.change("NewInstance", "before")
+    async with _running(MemoryStore()) as running:
+        await _until(lambda: "/changes?since=1&limit=1000" in fake.asked)
+        assert running.is_open
+
+
+async def test_numbers_begin_again(fake: FakeOrthanc) -> None:
+    """An index whose numbers are lower and newer is read from its beginning."""
+    fake.change("NewInstance", "zero", seq=7)
+    got = _subscribe_instances()
+    store = MemoryStore()
+    async with _running(store):
+        fake.change("NewInstance", "old", seq=8)
+        await _caught_up(store, fake)
+    fake.changes.clear()
+    fake.now = 100
+    fake.change("NewInstance", "new", seq=1)
+    async with _running(store):
+        await _until(lambda: "new" in got)
+        fake.change("NewInstance", "newer", seq=8)
+        await _until(lambda: store.known["instances"].cursor == 1)
+        await _caught_up(store, fake)
+        await _until(lambda: "newer" in got)
+    assert got == ["old", "new", "newer"]
+
+
+async def test_backup(fake: FakeOrthanc) -> None:
+    """An index as it was before is gone on with from its end, and nothing comes twice."""
+    fake.change("NewInstance", "zero")
+    got = _subscribe_instances()
+    store = MemoryStore()
+    async with _running(store):
+        for number in range(5):
+            fake.now += 1
+            fake.change("NewInstance", f"i{number}")
+        await _caught_up(store, fake)
+        await _until(lambda: len(got) == 5)
+    del fake.changes[3:]
+    async with _running(store):
+        await _until(lambda: store.known["instances"].cursor == 3)
+        fake.now = 50
+        fake.change("NewInstance", "after")
+        await _caught_up(store, fake)
+        await _until(lambda: len(got) == 6)
+    assert got[-1] == "after"
+
+
+async def test_another_index(fake: FakeOrthanc) -> None:
+    """Where the change at the cursor is another one, the index is read from its beginning."""
+    got = _subscribe_instances()
+    store = MemoryStore()
+    async with _running(store):
+        fake.change("NewInstance", "old")
+        await _caught_up(store, fake)
+        await _until(lambda: got)
+    fake.changes.clear()
+    fake.now = -100
+    fake.change("NewInstance", "older than the subscription")
+    fake.now = 100
+    for number in range(4):
+        fake.change("NewInstance", f"i{number}")
+    async with _running(store):
+        await _until(lambda: len(got) == 5)
+        await _caught_up(store, fake)
+    assert got == ["old", "i0", "i1", "i2", "i3"]
+
+
+async def test_cursor_moves_with_the_entries(fake: FakeOrthanc) -> None:
+    """A store that fails loses no change: the cursor has not moved either."""
+    got = _subscribe_instances()
+    store = MemoryStore()
+    async with _running(store):
+        store.fail["advance"] = [OSError("disk full")]
+        reader.AFTER_ERROR, before = 0.01, reader.AFTER_ERROR
+        try:
+            fake.change("NewInstance", "a")
+            await _caught_up(store, fake)
+            await _until(lambda: got == ["a"])
+        finally:
+            reader.AFTER_ERROR = before
+
+
+async def test_leader(fake: FakeOrthanc, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the one that leads reads; who takes over goes on where the other was."""
+    monkeypatch.setattr(reader, "LEAD_AGAIN", 0.02)
+    got = _subscribe_instances()
+    store = MemoryStore()
+    store.leads = False
+    async with _running(store):
+        fake.change("NewInstance", "a")
+        fake.change("NewInstance", "b")
+        reader.wake()
+        await _until(lambda: store.calls.count("lead") > 3)
+        assert got == []
+        await store.subscribe("instances", 0, "")
+        store.leads = True
+        await store.advance({"instances": 1}, [])  # by the other
+        await _until(lambda: got)
+    assert got == ["b"]
+
+
+async def test_stable_studies(fake: FakeOrthanc) -> None:
+    """Stable events are keyed by LastUpdate; what grows again waits; what is gone is dead."""
+    got = _subscribe_studies()
+    store = MemoryStore()
+    async with _running(store):
+        fake.study("a")
+        fake.study("grows", stable=False)
+        for id_ in ("a", "a", "grows", "gone"):
+            fake.change("StableStudy", id_)
+        fake.now = 5
+        await _caught_up(store, fake)
+        await _until(lambda: len(got) == 2)
+    assert _keys(store) == [
+        f"Study/a/{fake.text(0)}",
+        f"Study/gone/{fake.text(0)}",
+    ]
+
+
+async def test_sweep(fake: FakeOrthanc, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sweep adds what is old enough, new enough, and has no delivery; in pages."""
+    monkeypatch.setattr(sweep, "EVERY", 0.05)
+    monkeypatch.setattr(sweep, "PAGE", 7)
+    monkeypatch.setattr(orthanc, "GetConfiguration", lambda: '{"StableAge": -1}')
+    fake.study("before")
+    fake.now = 100
+    got = _subscribe_studies(concurrency=50)
+    store = MemoryStore()
+    async with _running(store):
+        stable_age = 10
+        monkeypatch.setattr(sweep, "earlier", _earlier_by(stable_age))
+        fake.now = 110
+        for number in range(20):
+            fake.study(f"s{number}")
+        fake.study("grows", stable=False)
+        fake.now = 115
+        fake.study("young")
+        fake.now = 121
+        await _until(lambda: len(got) == 20)
+        fake.now = 126
+        await _until(lambda: "young" in got)
+        fake.studies["grows"]["IsStable"] = True
+        await _until(lambda: "grows" in got)
+        # From a clock that was ahead: it would be too young for a long time.
+        fake.now = 500
+        fake.study("future")
+        fake.now = 130
+        await _until(lambda: "future" in got)
+    assert len(got) == len(set(got)) == 23
+
+
+def _earlier_by(stable_age: int) -> Callable[[str, float], str]:
+    real = sweep.earlier
+    return lambda time, seconds: real(time, seconds + stable_age)
+
+
+async def test_sweep_after_the_clock_was_set_back(
+    fake: FakeOrthanc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What seems older than the subscription because the clock was set back is not lost."""
+    monkeypatch.setattr(sweep, "EVERY", 0.05)
+    monkeypatch.setattr(orthanc, "GetConfiguration", lambda: '{"StableAge": 0}')
+    fake.now = 1000
+    got = _subscribe_studies()
+    store = MemoryStore()
+    async with _running(store):
+        await _until(lambda: any("/studies?" in uri for uri in fake.asked))
+        fake.now = 500
+        count = len(fake.asked)
+        await _until(lambda: len(fake.asked) > count + 2)
+        fake.now = 510
+        fake.study("later")
+        await _until(lambda: got == ["later"])
+
+
+def test_unlogged() -> None:
+    """durable= for what Orthanc does not log is refused, saying what it does log."""
+    for decorate in (
+        lambda: oa.on_deleted_study(durable="a"),
+        lambda: oa.on_deleted(durable="a"),
+        lambda: oa.on_change(CHANGE.JOB_SUCCESS, durable="a"),
+        lambda: oa.on_change(CHANGE.NEW_STUDY, CHANGE.ORTHANC_STARTED, durable="a"),
+        lambda: oa.on_change(durable="a"),
+    ):
+        with pytest.raises(ValueError, match="STABLE_STUDY, STABLE_SERIES, COMPLETED_SERIES"):
+            decorate()(lambda _: None)
+
+
+def test_options(fake: FakeOrthanc) -> None:
+    """Options are looked at when they are given, and none is taken without a name."""
+    assert fake
+    for options, error in (
+        ({"since": "all"}, TypeError),
+        ({"retry": 3, "durable": "a"}, TypeError),
+        ({"timeout": 0, "durable": "a"}, ValueError),
+        ({"concurrency": 0, "durable": "a"}, ValueError),
+        ({"since": "yesterday", "durable": "a"}, ValueError),
+        ({"since": 1, "durable": "a"}, TypeError),
+        ({"durable": "a b"}, ValueError),
+        ({"durable": 1}, TypeError),
+        ({"durabel": "a"}, TypeError),
+    ):
+        with pytest.raises(error):
+            oa.on_stable_study(lambda _: None, **options)  # type: ignore[call-overload]
+    oa.on_stable_study(lambda _: None, durable="a")
+    oa.on_stable_series(lambda _: None, durable="b", since=dt.date(2026, 1, 1))
