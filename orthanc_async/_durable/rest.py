@@ -47,7 +47,7 @@ async def overview(_request: rest.Request) -> rest.Response:
     """Tell where the store is, whether it answers, and how the queues stand."""
     engine = surface.engine()
     problem = store = None
-    listed: list[dict[str, Any]] = []
+    listed: list[dict[str, Any]] | None = None  # not known: not the same as nothing
     if engine is None:
         problem = _NOT_STARTED
     else:
@@ -56,7 +56,11 @@ async def overview(_request: rest.Request) -> rest.Response:
             listed = await shown.queues(engine)
         except StoreError as error:
             problem = str(error)
-    totals = {state.value: sum(one["States"][state.value] for one in listed) for state in State}
+    totals = None
+    if listed is not None:
+        totals = {
+            state.value: sum(one["States"][state.value] for one in listed) for state in State
+        }
     return _fresh(
         {
             "Store": store,

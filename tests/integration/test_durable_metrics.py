@@ -111,14 +111,15 @@ def as_float(value: float) -> float:
 def test_counters_never_stand_still() -> None:
     """Read through 32-bit floats as Prometheus reads a counter, far above 16 million is right."""
     counter = figures.Counter()
-    total, last = 0.0, 0.0
-    for _ in range(5_000):
-        counter.add(7_001)
+    exact, total, last = 0, 0.0, 0.0
+    for step in (2**24, *[1] * 100, *[7_001] * 5_000, *[1] * 100):
+        counter.add(step)
+        exact += step
         value = as_float(counter.read())
         # A lower value than before: a counter that was reset, and counts from 0.
         total += value - last if value >= last else value
         last = value
-    assert total == 5_000 * 7_001
+        assert total == exact
 
 
 def test_counters_of_large_steps() -> None:

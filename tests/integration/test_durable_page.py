@@ -185,6 +185,7 @@ def test_retry_and_purge_all(server: Orthanc, browser: Browser) -> None:
     browser.open(server)
     browser.click("Retry failed of to-archive")
     browser.wait_text("dialog", "all 2 failed entries of to-archive")
+    assert browser.driver.switch_to.active_element.text == "Leave as it is"
     browser.click("Leave as it is")
     wait_until(lambda: not browser.find("dialog"), "the end of the dialogue")
     assert server.http.get("/async").json()["States"]["dead"] == 2
@@ -277,6 +278,8 @@ def test_a_store_that_does_not_answer(server: Orthanc, browser: Browser) -> None
     problem = "/data/orthanc-async.db cannot be written: No space left on device"
     server.http.post("/test/mode", json.dumps({"problem": problem}))
     browser.wait_text("[role=alert]", problem)
+    assert browser.text(".total.waiting").split() == ["1", "waiting"]
+    assert browser.find("main.old")
     browser.click("Cancel entry 1")
     browser.wait_text("[role=status]", problem)
     server.http.post("/test/mode", "{}")

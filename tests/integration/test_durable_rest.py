@@ -325,7 +325,10 @@ def test_a_store_that_does_not_answer(server: Orthanc) -> None:
     put(server, {})
     problem = "/data/orthanc-async.db: No space left on device: make room"
     mode(server, problem=problem)
-    assert server.http.get("/async").json()["Problem"] == problem
+    found = server.http.get("/async").json()
+    assert found["Problem"] == problem
+    assert found["States"] is None
+    assert found["Queues"] is None
     for path in ("/async/queues", "/async/entries", "/async/entries/1"):
         refused(server.http.get(path), 503, problem)
     refused(server.http.post("/async/entries/1/cancel"), 503, problem)

@@ -85,7 +85,8 @@ function App() {
 
   const [trouble, lookNow] = usePolling(async () => {
     const found = await get("../async");
-    setOverview(found);
+    // While the store does not answer, what was known before stays, and looks old.
+    setOverview((known) => ({ ...found, Known: found.Queues ? found : known?.Known }));
     if (found.Problem !== null) {
       setUpdated(new Date());
       return;
@@ -146,17 +147,17 @@ function App() {
       html`<span>${message.text}</span>
         <button class="link" onClick=${() => setMessage(null)}>dismiss</button>`}
     </div>
-    ${overview
-      ? html`<main class=${trouble ? "old" : ""}>
+    ${overview?.Known
+      ? html`<main class=${problem ? "old" : ""}>
           <${Totals}
-            states=${overview.States}
+            states=${overview.Known.States}
             chosen=${filter.state}
             choose=${(state) => choose({ state })}
           />
           <section>
             <h2 id="queues-title">Queues</h2>
             <${Queues}
-              queues=${overview.Queues}
+              queues=${overview.Known.Queues}
               chosen=${filter.queue}
               choose=${(queue) => choose({ queue })}
               ask=${ask}

@@ -261,7 +261,7 @@ export function Question({ question, close }) {
     <p id="question">${question.text}</p>
     <div class="actions">
       <button class="main" onClick=${agree}>${question.word}</button>
-      <button onClick=${close}>Leave as it is</button>
+      <button autofocus onClick=${close}>Leave as it is</button>
     </div>
   </dialog>`;
 }
