@@ -75,9 +75,9 @@ class Plan:
 def measure(plan: Plan) -> Samples:
     """Run the plan; the servers are gone when this returns or raises."""
     samples = Samples()
-    if wanted_keys([name for name in plan.rows if name != "forward"]):
+    if wanted_keys([name for name in plan.rows if name not in forwarding.RECEIVERS]):
         _measure_running(plan, samples)
-    if "forward" in plan.rows and "ours" not in plan.skip:
+    if not forwarding.RECEIVERS.keys().isdisjoint(plan.rows) and "ours" not in plan.skip:
         _measure_forwarding(plan, samples)
     if "startup" in plan.rows:
         _measure_startup(plan, samples)
@@ -140,17 +140,21 @@ def _measure_running(plan: Plan, samples: Samples) -> None:
 
 
 def _measure_forwarding(plan: Plan, samples: Samples) -> None:
+    rows = [row for row in forwarding.RECEIVERS if row in plan.rows]
     with forwarding.bench(plan.folder / "forward") as bench:
         for number in range(plan.pairs):
             plan.say(f"round {number + 1} of {plan.pairs}")
-            for name in ("ours", "curl")[:: 1 if number % 2 == 0 else -1]:
-                if name == "curl":
-                    seconds = bench.curl()
-                else:
-                    seconds, memory = bench.ours()
-                    samples.series[f"ours/forward{MEGABYTES}"].append(memory)
-                samples.series[f"{name}/forward"].append(seconds)
-                plan.say(f"  {name}/forward: {seconds:.3f} s")
+            step = 1 if number % 2 == 0 else -1
+            for row in rows:
+                receiver = forwarding.RECEIVERS[row]
+                for name in ("ours", "curl")[::step]:
+                    if name == "curl":
+                        seconds = bench.curl(receiver)
+                    else:
+                        seconds, memory = bench.ours(receiver)
+                        samples.series[f"ours/{row}{MEGABYTES}"].append(memory)
+                    samples.series[f"{name}/{row}"].append(seconds)
+                    plan.say(f"  {name}/{row}: {seconds:.3f} s")
 
 
 def _versions(server: servers.Server) -> dict[str, Any]:
