@@ -67,13 +67,27 @@ async def test_no_double_claim(two: tuple[PostgresStore, PostgresStore]) -> None
     assert (await two[1].counts())["q"].states == {State.DONE: 500}
 
 
-async def test_added_once(two: tuple[PostgresStore, PostgresStore]) -> None:
+async def test_added_once(
+    two: tuple[PostgresStore, PostgresStore], database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Servers that add the same keys at once, in any order, add them once and dead-lock not."""
+    monkeypatch.setattr(postgres_pool, "DEADLOCKS", 1)
     keys = list(range(40))
-    orders = [random.Random(number).sample(keys, 40) for number in range(12)]
-    results = await asyncio.gather(
-        *(two[n % 2].add([new(key) for key in order]) for n, order in enumerate(orders))
-    )
+    orders = [random.Random(number).sample(keys, 40) for number in range(8)]
+    with psycopg.connect(database.url) as connection:
+        # Until this is rolled back, each that comes to the key waits, with some keys in its hands.
+        connection.execute(
+            f"INSERT INTO {database.schema}.entry (queue, key, payload, state, due, created_at, "
+            "changed_at) VALUES ('q', '20', '0', 'waiting', now(), now(), now())".encode()
+        )
+        adding = [
+            asyncio.ensure_future(two[n % 2].add([new(key) for key in order]))
+            for n, order in enumerate(orders)
+        ]
+        while database.execute("SELECT count(*) FROM pg_locks WHERE NOT granted") < [(8,)]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        connection.rollback()
+    results = await asyncio.gather(*adding)
     ids: dict[int, set[int]] = {}
     for order, added in zip(orders, results, strict=True):
         for key, one in zip(order, added, strict=True):

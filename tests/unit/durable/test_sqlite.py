@@ -145,6 +145,16 @@ async def test_folder_rights(tmp_path: Path) -> None:
     await store.close()
 
 
+async def test_written_through(opened: SQLiteStore) -> None:
+    """Every commit waits for the disk."""
+
+    def look(connection: sqlite3.Connection) -> list[object]:
+        names = ("synchronous", "journal_mode", "locking_mode")
+        return [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
+
+    assert await opened._thread.run(look) == [2, "wal", "exclusive"]
+
+
 # --- the time
 
 
@@ -176,13 +186,16 @@ async def test_clock_set_back_after_purge(tmp_path: Path) -> None:
     store = SQLiteStore(tmp_path, server="one", clock=lambda: 2e9)
     await store.open()
     [added] = await store.add([new("a")])
+    await asyncio.sleep(0.05)
     await store.cancel([added.id])
+    cancelled = await store.entry(added.id)
     assert await store.purge(queue=None, states=FINISHED, older=0, keep_keys=False) == 1
     await store.close()
     store = SQLiteStore(tmp_path, server="one", clock=lambda: 1e9)
     await store.open()
     await store.add([new("b")])
-    assert (await store.entries())[0].created_at >= 2e9
+    assert cancelled is not None
+    assert (await store.entries())[0].created_at >= cancelled.changed_at >= 2e9
     await store.close()
 
 
