@@ -9,16 +9,36 @@ import signal
 import subprocess
 import tempfile
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from orthanc_async._durable.postgres import PostgresStore
 from waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 USER = "postgres"  # the superuser in the database; in the system only if the tests run as root
+
+
+@dataclass(frozen=True)
+class Database:
+    """A schema of its own for each test; it need not exist yet."""
+
+    url: str
+    schema: str
+
+    def store(self, server: str = "one", schema: str | None = None) -> PostgresStore:
+        """Return a store, not opened."""
+        return PostgresStore(self.url, server=server, schema=schema or self.schema)
+
+    def execute(self, text: str) -> list[tuple[object, ...]]:
+        """Run a statement; `{schema}` stands for the schema."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            cursor = connection.execute(text.format(schema=self.schema).encode())
+            return cursor.fetchall() if cursor.description else []
 
 
 def binaries() -> Path:

@@ -140,9 +140,12 @@ class PostgresStore(Store):
             )
 
     async def _version(self, connection: Connection) -> int:
-        found = await connection.execute("SELECT to_regclass(%s)", [f"{self._schema}.version"])
-        row = await found.fetchone()
-        if row is None or row[0] is None:
+        # From the table of tables: unlike to_regclass, that never answers from before a lock.
+        found = await connection.execute(
+            "SELECT 1 FROM pg_tables WHERE schemaname = %s AND tablename = 'version'",
+            [self._schema],
+        )
+        if await found.fetchone() is None:
             return 0
         rows = await connection.execute(self._sql("SELECT max(version) FROM {schema}.version"))
         row = await rows.fetchone()
@@ -194,13 +197,11 @@ class PostgresStore(Store):
         self, connection: Connection, rows: Sequence[tuple[str, str, str, str | None, float]]
     ) -> list[Added]:
         """Add within a transaction."""
-        columns = dict(
-            zip(
-                ("queues", "keys", "payloads", "resources", "delays"),
-                map(list, zip(*rows, strict=True)),
-                strict=True,
-            )
+        names = ("queues", "keys", "payloads", "resources", "delays")
+        columns: dict[str, object] = dict(
+            zip(names, map(list, zip(*rows, strict=True)), strict=True)
         )
+        columns["table"] = f"{self._schema}.entry"
         inserted = await connection.execute(self._sql(postgres_sql.ADD), columns)
         new = {(queue, key): id_ for id_, queue, key in await inserted.fetchall()}
         if new:
@@ -229,12 +230,11 @@ class PostgresStore(Store):
         nonce = secrets.token_hex(12)
         try:
             rows = await self._all(
-                postgres_sql.CLAIM,
-                queues=list(wanted),
-                limits=list(wanted.values()),
+                postgres_sql.claim(list(wanted.values())),
                 lease=lease,
                 nonce=nonce,
                 server=self._server,
+                **{f"queue{number}": queue for number, queue in enumerate(wanted)},
             )
         except (asyncio.CancelledError, StoreError):
             # It may have been committed all the same.

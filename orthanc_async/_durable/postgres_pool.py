@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
@@ -32,7 +33,7 @@ _CONNECTION_DEFAULTS = {
     "target_session_attrs": "read-write",  # of several hosts, and after a fail-over
     "application_name": "orthanc-async",
 }
-_SESSION = """
+SESSION = """
     SELECT set_config('statement_timeout', '60s', false),
            set_config('lock_timeout', '20s', false),
            set_config('idle_in_transaction_session_timeout', '60s', false),
@@ -100,6 +101,7 @@ class PostgresPool:
                         return await operation(connection)
                 except (errors.DeadlockDetected, errors.SerializationFailure) as error:
                     last = error
+                await asyncio.sleep(random.uniform(0, 0.1))  # noqa: S311 - not a secret
             raise last
 
     async def connect(self) -> Connection:
@@ -109,7 +111,7 @@ class PostgresPool:
         with self.explained():
             connection = await psycopg.AsyncConnection.connect(**self._parameters, autocommit=True)
             try:
-                await connection.execute(_SESSION)
+                await connection.execute(SESSION)
             except BaseException:
                 await connection.close()
                 raise

@@ -6,7 +6,12 @@ compared with an index, and unlike that of the transaction it does not stand sti
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from orthanc_async._durable.schema import PURGED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 NOW = "statement_timestamp()"
 # What `records.read` takes, and then the time.
@@ -18,14 +23,22 @@ COLUMNS = f"""
     extract(epoch FROM {NOW})::float8
 """
 
+# Numbered in the order given, but written in that of the keys: two servers that add the same keys
+# then wait for each other in one direction only, and never dead-lock.
 ADD = f"""
+    WITH given AS MATERIALIZED (
+        SELECT nextval(pg_get_serial_sequence(%(table)s, 'id')) AS id, given.*
+        FROM unnest(%(queues)s::text[], %(keys)s::text[], %(payloads)s::text[],
+                    %(resources)s::text[], %(delays)s::float8[]) WITH ORDINALITY
+            AS given (queue, key, payload, resource, delay, position)
+        ORDER BY position
+    )
     INSERT INTO {{schema}}.entry
-        (queue, key, payload, resource, state, due, created_at, changed_at)
-    SELECT queue, key, payload, resource, 'waiting', {NOW} + delay * interval '1 s', {NOW}, {NOW}
-    FROM unnest(%(queues)s::text[], %(keys)s::text[], %(payloads)s::text[], %(resources)s::text[],
-                %(delays)s::float8[]) WITH ORDINALITY
-        AS given (queue, key, payload, resource, delay, position)
-    ORDER BY position
+        (id, queue, key, payload, resource, state, due, created_at, changed_at)
+    OVERRIDING SYSTEM VALUE
+    SELECT id, queue, key, payload, resource, 'waiting', {NOW} + delay * interval '1 s',
+        {NOW}, {NOW}
+    FROM given ORDER BY queue, key, position
     ON CONFLICT (queue, key) DO NOTHING
     RETURNING id, queue, key
 """  # noqa: S608 - names, no values; so below
@@ -34,27 +47,6 @@ KNOWN = """
     JOIN unnest(%(queues)s::text[], %(keys)s::text[]) AS given (queue, key) USING (queue, key)
 """
 
-# Materialized: what is locked is chosen once.
-CLAIM = f"""
-    WITH chosen AS MATERIALIZED (
-        SELECT found.id, found.due
-        FROM unnest(%(queues)s::text[], %(limits)s::integer[]) AS free (queue, number)
-        CROSS JOIN LATERAL (
-            SELECT id, due FROM {{schema}}.entry
-            WHERE entry.queue = free.queue AND state IN ('waiting', 'running') AND due <= {NOW}
-            ORDER BY due, id LIMIT free.number
-            FOR UPDATE SKIP LOCKED
-        ) AS found
-    ), taken AS (
-        UPDATE {{schema}}.entry SET
-            interruptions = interruptions + (state = 'running')::integer,
-            state = 'running', due = {NOW} + %(lease)s * interval '1 s',
-            token = entry.id || '-' || %(nonce)s, changed_at = {NOW}, server = %(server)s
-        FROM chosen WHERE entry.id = chosen.id
-        RETURNING entry.*, chosen.due AS was_due
-    )
-    SELECT {COLUMNS} FROM taken AS entry ORDER BY was_due, id
-"""  # noqa: S608
 GIVE_BACK = f"""
     UPDATE {{schema}}.entry SET state = 'waiting', due = {NOW}, token = NULL
     WHERE queue = ANY(%(queues)s) AND state = 'running' AND token = id || '-' || %(nonce)s
@@ -148,3 +140,33 @@ def entries(*, by_queue: bool, by_state: bool) -> str:
         f"SELECT {COLUMNS} FROM {{schema}}.entry WHERE {' AND '.join(conditions)} "  # noqa: S608
         "ORDER BY id DESC LIMIT %(limit)s"
     )
+
+
+def claim(limits: Sequence[int]) -> str:
+    """Return the statement that claims from so many queues: `queue0`, `queue1` and so on.
+
+    The limits stand in the text: PostgreSQL takes an unknown one for a tenth of all rows, and
+    then reads and sorts all. Materialized: what is locked is chosen once.
+    """
+    chosen = " UNION ALL ".join(
+        f"""
+        SELECT id, due FROM (
+            SELECT id, due FROM {{schema}}.entry
+            WHERE queue = %(queue{number})s AND state IN ('waiting', 'running') AND due <= {NOW}
+            ORDER BY due, id LIMIT {int(limit)}
+            FOR UPDATE SKIP LOCKED
+        ) AS queue{number}
+        """  # noqa: S608
+        for number, limit in enumerate(limits)
+    )
+    return f"""
+        WITH chosen AS MATERIALIZED ({chosen}), taken AS (
+            UPDATE {{schema}}.entry SET
+                interruptions = interruptions + (state = 'running')::integer,
+                state = 'running', due = {NOW} + %(lease)s * interval '1 s',
+                token = entry.id || '-' || %(nonce)s, changed_at = {NOW}, server = %(server)s
+            FROM chosen WHERE entry.id = chosen.id
+            RETURNING entry.*, chosen.due AS was_due
+        )
+        SELECT {COLUMNS} FROM taken AS entry ORDER BY was_due, id
+    """  # noqa: S608

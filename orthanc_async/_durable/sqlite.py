@@ -49,6 +49,8 @@ PAGE = (
     f"SELECT {records.COLUMNS} FROM entry "  # noqa: S608
     "WHERE queue = ? AND state = ? AND id < ? ORDER BY id DESC LIMIT ?"
 )
+COUNT = "SELECT queue, state, count(*) FROM entry GROUP BY queue, state"
+QUEUE_AFTER = "SELECT queue FROM entry WHERE queue > ? ORDER BY queue LIMIT 1"
 OLDEST = "SELECT created_at FROM entry WHERE queue = ? AND state = ? ORDER BY id LIMIT 1"
 
 
@@ -267,7 +269,7 @@ class SQLiteStore(Store):
     ) -> int:
         """See `Store.purge`."""
         until = self._now() - older
-        purged = 0
+        count = 0
         for state in FINISHED.intersection(states):
             while True:
                 some = await self._thread.run(
@@ -275,10 +277,10 @@ class SQLiteStore(Store):
                         connection, queue, state, until, keep_keys=keep_keys
                     )
                 )
-                purged += some
-                if some < PURGED_AT_ONCE:
+                count += some[0]
+                if max(some) < PURGED_AT_ONCE:
                     break
-        return purged
+        return count
 
     async def entry(self, id: int) -> Entry | None:  # noqa: A002
         """See `Store.entry`."""
@@ -324,9 +326,7 @@ class SQLiteStore(Store):
 
         def run(connection: sqlite3.Connection) -> dict[str, QueueCounts]:
             states: dict[str, dict[State, int]] = {}
-            for queue, state, number in connection.execute(
-                "SELECT queue, state, count(*) FROM entry GROUP BY queue, state"
-            ):
+            for queue, state, number in connection.execute(COUNT):
                 if state != schema.PURGED:
                     states.setdefault(queue, {})[State(state)] = number
             counts = {}
@@ -400,14 +400,20 @@ class SQLiteStore(Store):
         return await self._thread.run(run)
 
 
+def purged(*, by_queue: bool) -> str:
+    """Return the statement for the entries that a purge takes, the oldest first."""
+    more = " AND queue = :queue" if by_queue else ""
+    return (
+        f"SELECT id FROM entry WHERE state = :state AND changed_at <= :until{more} "  # noqa: S608
+        "ORDER BY changed_at LIMIT :limit"
+    )
+
+
 def _queues(connection: sqlite3.Connection) -> list[str]:
     """Return the names of all queues, by one look into the index for each."""
     names: list[str] = []
-    sql = "SELECT min(queue) FROM entry WHERE queue > ?"
-    while (
-        name := connection.execute(sql, (names[-1] if names else "",)).fetchone()[0]
-    ) is not None:
-        names.append(name)
+    while found := connection.execute(QUEUE_AFTER, (names[-1] if names else "",)).fetchone():
+        names.append(found[0])
     return names
 
 
@@ -418,28 +424,20 @@ def _purge_some(
     until: float,
     *,
     keep_keys: bool,
-) -> int:
-    where = "state = :state AND changed_at <= :until" + (" AND queue = :queue" if queue else "")
-    values = {
-        "state": state,
-        "until": until,
-        "queue": queue,
-        "limit": PURGED_AT_ONCE,
-        "purged": schema.PURGED,
-    }
-    chosen = f"(SELECT id FROM entry WHERE {where} ORDER BY changed_at LIMIT :limit)"  # noqa: S608
+) -> tuple[int, int]:
+    """Return how many entries were purged, and how many keys of earlier purges forgotten."""
+    chosen = purged(by_queue=queue is not None)
+    values = {"state": state, "until": until, "queue": queue, "limit": PURGED_AT_ONCE}
     if keep_keys:
-        return connection.execute(
-            "UPDATE entry SET state = :purged, reason = state, payload = '', "  # noqa: S608
-            "resource = NULL, error = NULL, resume = NULL, server = NULL "
-            f"WHERE id IN {chosen}",
+        stripped = connection.execute(
+            f"UPDATE entry SET state = '{schema.PURGED}', reason = state, "  # noqa: S608
+            "payload = '', resource = NULL, error = NULL, resume = NULL, server = NULL "
+            f"WHERE id IN ({chosen})",
             values,
         ).rowcount
-    removed = connection.execute(f"DELETE FROM entry WHERE id IN {chosen}", values).rowcount  # noqa: S608
+        return stripped, 0
+    removed = connection.execute(f"DELETE FROM entry WHERE id IN ({chosen})", values).rowcount  # noqa: S608
     # Keys that an earlier purge has kept are forgotten with the others.
-    kept = where.replace("state = :state", "state = :purged AND reason = :state")
-    connection.execute(
-        f"DELETE FROM entry WHERE id IN (SELECT id FROM entry WHERE {kept})",  # noqa: S608
-        values,
-    )
-    return removed
+    kept = chosen.replace("state = :state", f"state = '{schema.PURGED}' AND reason = :state")
+    forgotten = connection.execute(f"DELETE FROM entry WHERE id IN ({kept})", values).rowcount  # noqa: S608
+    return removed, forgotten

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 APPLICATION = 0x4F724173  # in the file's header: whose file it is
 CHECKED = 64 << 20  # bytes; a larger file is not read through at opening: that takes seconds
 WAL_KEPT = 16 << 20  # bytes
+TAKE_BACK = (
+    "UPDATE entry SET state = 'waiting', due = ?, token = NULL, "
+    "interruptions = interruptions + 1, changed_at = ? WHERE state = 'running'"
+)
 
 
 class SQLiteFile:
@@ -116,10 +120,6 @@ class SQLiteFile:
         latest = connection.execute("SELECT max(latest) FROM clock").fetchone()[0]
         self._base = max(self._clock(), latest) - time.monotonic()
         now = self.now()
-        connection.execute(
-            "UPDATE entry SET state = 'waiting', due = ?, token = NULL, "
-            "interruptions = interruptions + 1, changed_at = ? WHERE state = 'running'",
-            (now, now),
-        )
+        connection.execute(TAKE_BACK, (now, now))
         self.stamp(connection)
         connection.execute("COMMIT")

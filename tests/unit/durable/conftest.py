@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import postgresql
-import psycopg
 import pytest
-from orthanc_async._durable.postgres import PostgresStore
 from orthanc_async._durable.sqlite import SQLiteStore
 
 if TYPE_CHECKING:
@@ -21,24 +18,6 @@ if TYPE_CHECKING:
 _numbers = itertools.count(1)
 
 
-@dataclass(frozen=True)
-class Database:
-    """A schema of its own for each test; it need not exist yet."""
-
-    url: str
-    schema: str
-
-    def store(self, server: str = "one", schema: str | None = None) -> PostgresStore:
-        """Return a store, not opened."""
-        return PostgresStore(self.url, server=server, schema=schema or self.schema)
-
-    def execute(self, text: str) -> list[tuple[object, ...]]:
-        """Run a statement; `{schema}` stands for the schema."""
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            cursor = connection.execute(text.format(schema=self.schema).encode())
-            return cursor.fetchall() if cursor.description else []
-
-
 @pytest.fixture(scope="session")
 def postgresql_folder() -> Iterator[Path]:
     """Run PostgreSQL."""
@@ -47,9 +26,9 @@ def postgresql_folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def database(postgresql_folder: Path) -> Iterator[Database]:
+def database(postgresql_folder: Path) -> Iterator[postgresql.Database]:
     """Name a schema that nobody else uses."""
-    database = Database(postgresql.url(postgresql_folder), f"test{next(_numbers)}")
+    database = postgresql.Database(postgresql.url(postgresql_folder), f"test{next(_numbers)}")
     yield database
     database.execute("DROP SCHEMA IF EXISTS {schema} CASCADE")
 
