@@ -379,13 +379,12 @@ async def test_sweep(fake: FakeOrthanc, monkeypatch: pytest.MonkeyPatch) -> None
 
 async def _swept(fake: FakeOrthanc) -> None:
     """Wait until a sweep has begun and ended."""
-    for _ in range(2):
-        count = sum("/studies?" in uri and "since=0" in uri for uri in fake.asked)
-        await _until(
-            lambda count=count: (
-                sum("/studies?" in uri and "since=0" in uri for uri in fake.asked) > count
-            )
-        )
+
+    def begun() -> int:
+        return sum("/studies?expand&since=0&" in uri for uri in fake.asked)
+
+    count = begun()
+    await _until(lambda: begun() > count + 1)
 
 
 def _earlier_by(stable_age: int) -> Callable[[str, float], str]:
@@ -437,9 +436,9 @@ def test_unlogged() -> None:
             decorate()(lambda _: None)
 
 
-def test_options(fake: FakeOrthanc) -> None:
+@pytest.mark.usefixtures("fake")
+def test_options() -> None:
     """Options are looked at when they are given, and none is taken without a name."""
-    assert fake
     for options, error in (
         ({"since": "all"}, TypeError),
         ({"retry": 3, "durable": "a"}, TypeError),
@@ -452,6 +451,6 @@ def test_options(fake: FakeOrthanc) -> None:
         ({"durabel": "a"}, TypeError),
     ):
         with pytest.raises(error):
-            oa.on_stable_study(lambda _: None, **options)  # type: ignore[call-overload]
+            oa.on_stable_study(lambda _: None, **options)
     oa.on_stable_study(lambda _: None, durable="a")
     oa.on_stable_series(lambda _: None, durable="b", since=dt.date(2026, 1, 1))
