@@ -7,10 +7,13 @@ the loop's, for all but what says otherwise.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import orthanc
 from orthanc_async._durable import queues
 from orthanc_async._durable.queues import Kind, Queue, beside, register
 from orthanc_async._durable.store import NewEntry, StoreError, StoreLockedError
@@ -283,9 +286,15 @@ class Engine:
     def _new_store(self) -> Store:
         if self._make_store is not None:
             return self._make_store()
-        from orthanc_async._durable import opening
+        from orthanc_async._durable import choose
+        from orthanc_async._host._native import native
 
-        return opening.make_store()
+        return choose.choose(
+            native._settings()["store"],
+            json.loads(orthanc.GetConfiguration()),
+            Path.cwd(),
+            Path(orthanc.GetConfigurationPath()),
+        )
 
     async def _run_beside(self, companion: Companion) -> None:
         what = f"{companion.__module__}.{companion.__qualname__}"

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("orthanc_async.durable")
 
 EVERY = 3600.0  # seconds
+LOOK_BACK = EVERY  # where the clock was set back: that was after the last sweep
 PAGE = 50  # resources asked for at once
 # Each page begins a little before the end of the last one: what is deleted meanwhile moves up.
 OVERLAP = 5
@@ -53,9 +54,13 @@ class Sweep:
         }
         # What had an older LastUpdate has been seen by an earlier sweep, by level.
         self._done: dict[str, str] = {}
-        # The earliest time seen: where the clock was set back, what is new may seem older than
-        # the subscription.
+        # Where the clock was set back, what is new may seem older than the subscription: from
+        # when on things count nevertheless. The latest time seen tells.
         self._earliest = "9"
+        self._latest = max(
+            (positions[name].since for name, source in sources.items() if source.since is None),
+            default="",
+        )
         configuration = json.loads(orthanc.GetConfiguration())
         self._stable_age = max(0, int(configuration.get("StableAge", 60)))
         self._first = True
@@ -65,7 +70,7 @@ class Sweep:
         if not any(self._levels.values()):
             await asyncio.Event().wait()
         if self._first:
-            self._earliest = min(self._earliest, await get_text("/tools/now"))
+            await self._now()
             await asyncio.sleep(self._stable_age + 1)
             self._first = False
         for level, sources in self._levels.items():
@@ -75,10 +80,9 @@ class Sweep:
 
     async def _sweep(self, level: str, sources: list[Source]) -> None:
         loop = asyncio.get_running_loop()
-        now = await get_text("/tools/now")
-        self._earliest = min(self._earliest, now)
+        now = await self._now()
         ripe = earlier(now, self._stable_age)
-        done = min(self._done.get(level, ""), now)
+        done = self._done.get(level, "")
         # What is not ripe yet is looked at again by the next sweep.
         unripe = earlier(now, self._stable_age + MARGIN)
         found = start = 0
@@ -122,8 +126,18 @@ class Sweep:
         if found:
             logger.info("the sweep has found %d deliveries of level %s", found, level)
 
+    async def _now(self) -> str:
+        now = await get_text("/tools/now")
+        if now < self._latest:
+            logger.warning("Orthanc's clock was set back: the sweep looks at everything again")
+            self._earliest = min(self._earliest, earlier(now, LOOK_BACK))
+            self._done.clear()
+        self._latest = now
+        return now
+
     def _since(self, source: Source) -> str:
-        return min(self._positions[source.name].since, self._earliest)
+        since = self._positions[source.name].since
+        return min(since, self._earliest) if source.since is None else since
 
 
 def earlier(time: str, seconds: float) -> str:

@@ -198,7 +198,7 @@ def test_begins_now(
         _wait(tmp_path, 1, kind)
     for kind in ("begin", "tomorrow", "instance", "late instance"):
         assert _deliveries(tmp_path, kind) == []
-    other = pydicom.dcmread(dicom_files[1])
+    other: Any = pydicom.dcmread(dicom_files[1])
     other.StudyInstanceUID = other.SeriesInstanceUID = "1.2.3"
     other.SOPInstanceUID = other.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
     file = io.BytesIO()
