@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import hmac
 import io
@@ -496,12 +497,17 @@ async def test_an_answer_before_the_end_of_the_body(fake: FakeOrthanc) -> None:
     """A receiver that refuses without reading on is heard, not waited for."""
     fake.files["instance-1"] *= 100
 
+    heard, closed = asyncio.Event(), asyncio.Event()
+
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 413 Too large\r\nContent-Length: 9\r\n\r\ntoo large")
         await writer.drain()
-        await asyncio.sleep(0.3)
-        writer.close()
+        await heard.wait()
+        writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        closed.set()
 
     server = await asyncio.start_server(refuse, "127.0.0.1", 0)
     async with server:
@@ -510,6 +516,8 @@ async def test_an_answer_before_the_end_of_the_body(fake: FakeOrthanc) -> None:
         with pytest.raises(forward.GiveUp, match="answers 413: too large"):
             await send(fake.study)
         await send.http.close()
+        heard.set()
+        await closed.wait()
 
 
 async def test_two_destinations_in_one_handler(fake: FakeOrthanc) -> None:
