@@ -52,7 +52,7 @@ class Delivery:
             self.attempt = _transient()
         self._kept_at = 0.0
         # A handler may call several destinations, and one destination with several resources.
-        name = f"{destination.kind} {destination.target} {resource.uri}"
+        name = f"{destination.identity} {resource.uri}"
         self._slot = hashlib.blake2b(name.encode(), digest_size=6).hexdigest()
         resume = self.attempt.resume
         if resume is not None and not isinstance(resume, dict):
@@ -68,7 +68,11 @@ class Delivery:
         """The idempotency key, in ASCII."""
         from urllib.parse import quote
 
-        return quote(self.attempt.full_key, safe="/:-_@+")
+        key = quote(self.attempt.full_key, safe="/:-_@+")
+        payload = self.attempt.payload
+        # A handler may send other resources than the one that it was called for.
+        own = isinstance(payload, dict) and payload.get("id") == self.resource.id
+        return key if own else f"{key}/{self.resource.id}"
 
     def keep(self, state: dict[str, Json]) -> None:
         """Give the next attempt this."""
@@ -141,6 +145,21 @@ class Destination:
 
     def __repr__(self) -> str:
         return f"<forward.{self.kind} {self.target}>"
+
+    @property
+    def identity(self) -> str:
+        """What tells it from other destinations, the same after a restart.
+
+        What one of them has sent, another has not: with another filter, transform or path it is
+        another one.
+        """
+        transform = self.transform and _registry.describe(self.transform)
+        return f"{self.kind} {self.target} {self.only!r} {transform} {self.place}"
+
+    @property
+    def place(self) -> str:
+        """Where at its target it puts what it sends."""
+        return ""
 
     async def __call__(self, resource: Resource | Change) -> None:
         """Send a resource, or what a change is about.

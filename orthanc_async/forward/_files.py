@@ -72,6 +72,10 @@ class _Files(PerFileDestination):
         self._path = Template(path, self.kind)
         self._method = method
 
+    @property
+    def place(self) -> str:
+        return self._path.text
+
     async def put(self, delivery: Delivery, item: Item, data: bytes, fields: Fields) -> None:
         url = with_path(self.url, self._path.fill(await fields.of(self._path, item, data)))
         headers = {

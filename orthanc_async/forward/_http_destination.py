@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_plus, urlsplit
 
 from orthanc_async.forward import _source
 from orthanc_async.forward._auth import TLS, Auth
@@ -69,6 +70,10 @@ class HttpDestination(Destination):
             if name.lower() in _OURS:
                 raise ValueError(f"{self.kind}: the header {name} is set by the destination")
         self.secrets = Secrets()
+        for pair in urlsplit(self.url).query.split("&"):
+            value = pair.partition("=")[2]
+            for text in (value, unquote_plus(value)):
+                self.secrets.hide(text)
         self.http = Http(
             tls=tls,
             auth=auth,

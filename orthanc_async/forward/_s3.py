@@ -154,6 +154,11 @@ class _S3(PerFileDestination):
         self._signer = signer
         self._storage_class = storage_class
 
+    @property
+    def place(self) -> str:
+        """The template of the keys."""
+        return self._key.text
+
     async def put(self, delivery: Delivery, item: Item, data: bytes, fields: Fields) -> None:
         key = self._key.fill(await fields.of(self._key, item, data))
         # What stands between the fields is encoded here; what they hold already is.

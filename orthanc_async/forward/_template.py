@@ -39,6 +39,7 @@ class Template:
         Raises:
             ValueError: It holds something else in braces.
         """
+        self.text = text
         self._parts: list[tuple[str, str | None]] = []
         fields = "{patient}, {study}, {series}, {instance} and names of DICOM tags"
         try:

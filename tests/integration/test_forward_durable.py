@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pydicom
 import pynetdicom
 import pytest
-from forward_receiver import Receiver
+from integration.forward_receiver import Receiver
 from orthanc_async._server_net import free_port
 from pynetdicom import evt
 from waiting import wait_until
@@ -165,10 +165,13 @@ def test_a_job_that_outlives_a_restart(start: Callable[..., Any], dicom_files: l
 
     entity = pynetdicom.AE("SLOW")
     for context in pynetdicom.AllStoragePresentationContexts:
-        entity.add_supported_context(context.abstract_syntax, pynetdicom.ALL_TRANSFER_SYNTAXES)
+        entity.add_supported_context(
+            context.abstract_syntax or "", pynetdicom.ALL_TRANSFER_SYNTAXES
+        )
     peer = entity.start_server(
         ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, store)]
     )
+    assert peer is not None
     try:
         port = peer.server_address[1]
         config = {"DicomModalities": {"slow": ["SLOW", "127.0.0.1", port]}}

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
-from forward_receiver import Receiver
-from forward_s3 import client, make_user, moto
+from integration.forward_receiver import Receiver
+from integration.forward_s3 import client, make_user, moto
 from pynetdicom import AE
 from waiting import wait_until
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pydicom
 import pytest
-from forward_s3 import client, make_user, moto
+from integration.forward_s3 import client, make_user, moto
 from orthanc_async._server_net import free_port
 
 if TYPE_CHECKING:
@@ -70,8 +70,8 @@ def test_a_study_arrives(source: Any, target: Any, dicom_files: list[Path], kind
     assert len(there) == 11
     if kind != "modality":
         assert there == here
-    for name, file in there.items():
-        one, other = (pydicom.dcmread(io.BytesIO(data)) for data in (file, here[name]))
+    for name, stored in there.items():
+        one, other = (pydicom.dcmread(io.BytesIO(data)) for data in (stored, here[name]))
         assert one == other
     assert send(source, kind) == {}, "a second time does no harm"
 
@@ -219,7 +219,8 @@ def test_an_instance_that_is_gone(orthanc_server: Any, tmp_path: Path) -> None:
             try:
                 await _source.load(_source.Item("1" * 8, "", "", 1, ""), None)
             except orthanc.OrthancException as error:
-                return {"code": error.code, "same": error.code == orthanc.ErrorCode.UNKNOWN_RESOURCE}
+                same = error.code == orthanc.ErrorCode.UNKNOWN_RESOURCE
+                return {"code": error.code, "same": same}
     """
     server = orthanc_server(script, errors=["invoking plugin service"])
     assert server.http.get("/read").json() == {"code": 17, "same": True}

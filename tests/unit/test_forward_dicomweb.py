@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
-from forward_fakes import Attempts, FakeOrthanc, served
 from orthanc_async import forward
+from unit.forward_fakes import Attempts, FakeOrthanc, served
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +36,7 @@ class Stow:
         self.files: dict[str, bytes] = {}
 
     async def receive(self, request: web.Request) -> web.Response:
+        """Take a request apart."""
         assert request.path == "/dicom-web/studies"
         kind = request.headers["Content-Type"]
         body = await request.read()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import hmac
 import io
@@ -15,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trustme
 from aiohttp import web
-from forward_fakes import Attempts, FakeOrthanc, gone, served
-from orthanc_async import forward
+from orthanc_async import Series, forward
 from orthanc_async._server_net import free_port
 from orthanc_async.forward._errors import Down
+from unit.forward_fakes import Attempts, FakeOrthanc, gone, served
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +48,7 @@ async def test_files_arrive_unchanged(fake: FakeOrthanc) -> None:
         await attempts.run(lambda: send(fake.study))
         await send.http.close()
     assert got == {
-        f"/P%2F1/11111111-study/{name}": (f"archive/Study/1/2026/{name}", data)
+        f"/P%2F1/11111111-study/{name}": (f"archive/Study/1/2026/11111111-study/{name}", data)
         for name, data in fake.files.items()
     }
     assert attempts.progress.done == attempts.progress.total == 4
@@ -213,7 +214,7 @@ async def test_nobody_there(fake: FakeOrthanc) -> None:
         await send(fake.study)
     await send.http.close()
     send = forward.to_http("http://no-such-host.invalid")
-    with pytest.raises(Down, match="the host name 'no-such-host.invalid' cannot be found"):
+    with pytest.raises(Down, match=r"the host name 'no-such-host\.invalid' cannot be found"):
         await send(fake.study)
     await send.http.close()
 
@@ -490,3 +491,63 @@ async def test_a_handler_that_keeps_something_else(fake: FakeOrthanc) -> None:
         with pytest.raises(TypeError, match="must keep a dict"):
             await attempts.run(lambda: send(fake.study))
         await send.http.close()
+
+
+async def test_an_answer_before_the_end_of_the_body(fake: FakeOrthanc) -> None:
+    """A receiver that refuses without reading on is heard, not waited for."""
+    fake.files["instance-1"] *= 100
+
+    heard, closed = asyncio.Event(), asyncio.Event()
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Too large\r\nContent-Length: 9\r\n\r\ntoo large")
+        await writer.drain()
+        await heard.wait()
+        writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        closed.set()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        send = forward.to_http(url, at_once=1)
+        with pytest.raises(forward.GiveUp, match="answers 413: too large"):
+            await send(fake.study)
+        await send.http.close()
+        heard.set()
+        await closed.wait()
+
+
+async def test_two_destinations_in_one_handler(fake: FakeOrthanc) -> None:
+    """What one has sent, the other has not; and two resources have two keys."""
+    got: list[tuple[str, str]] = []
+
+    async def receive(request: web.Request) -> web.Response:
+        await request.read()
+        got.append((request.path, request.headers["Idempotency-Key"]))
+        return web.Response()
+
+    async with served(receive) as url:
+        one, other = (forward.to_http(url, path=f"/{name}/{{instance}}") for name in "ab")
+        hook = forward.to_webhook(url)
+        attempts = Attempts(payload={"id": fake.study.id})
+
+        async def handler() -> None:
+            await one(fake.study)
+            await other(fake.study)
+            await hook(fake.study)
+            await hook(Series("series-a-0123456789"))
+
+        await attempts.run(handler)
+        await attempts.run(handler)
+        for send in (one, other, hook):
+            await send.http.close()
+    paths = [path for path, _ in got]
+    assert sorted(paths) == sorted(
+        [f"/{folder}/{name}" for folder in "ab" for name in fake.files] + ["/"] * 4
+    )
+    keys = [key for path, key in got if path == "/"]
+    assert keys[0] == keys[2] == "archive/Study/1/2026"
+    assert keys[1] == keys[3] == "archive/Study/1/2026/series-a-0123456789"
