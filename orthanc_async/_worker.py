@@ -5,13 +5,18 @@ again, to find the functions that it is to call. A script that makes a pool at i
 make one there too: a worker cannot have children, would die, be replaced and die again, without
 end. So what the top level of a script starts is nothing here. What a worker starts later, inside a
 function that it was given, is started.
+
+The top level may also ask the SDK for what does not change, which it is told, and set what has
+been set in Orthanc's own process, which does nothing.
 """
 
 from __future__ import annotations
 
 import functools
 import multiprocessing
+import os
 import sys
+import uuid
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.context import _default_context
 from multiprocessing.managers import BaseManager
@@ -19,8 +24,23 @@ from multiprocessing.pool import Pool, ThreadPool
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any, Self
 
+import orthanc
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+# What scripts ask at their top level, without arguments; Orthanc's own process hands it on.
+FACTS = (
+    "GetConfiguration",
+    "GetConfigurationPath",
+    "GetOrthancDirectory",
+    "GetOrthancPath",
+    "GenerateRestApiAuthorizationToken",
+    "GetExpectedDatabaseVersion",
+    "GetCommandLineArgumentsCount",
+)
+_SETTERS = ("Set", "Extend")
 
 
 class Nothing:
@@ -71,6 +91,38 @@ def _inert(owner: type, name: str, otherwise: Callable[[Any], object]) -> None:
     setattr(owner, name, method)
 
 
+def log_to_stderr() -> None:
+    """Let the SDK's functions for the log write to stderr: in a child that is no Orthanc."""
+    for name in ("LogError", "LogWarning", "LogInfo"):
+        setattr(orthanc, name, functools.partial(_log, name[3]))
+
+
+def _log(level: str, message: str, /) -> None:
+    if level != "I":  # as Orthanc does when it is not verbose
+        print(f"{level} (process {os.getpid()}): {message}", file=sys.__stderr__, flush=True)
+
+
+def _stand_in() -> None:
+    """Let the SDK be of use to a script that is imported here."""
+    log_to_stderr()
+    orthanc.GenerateUuid = lambda: str(uuid.uuid4())
+    for name in dir(orthanc):
+        if name.startswith(_SETTERS) and callable(getattr(orthanc, name)):
+            setattr(orthanc, name, functools.partial(_set, getattr(orthanc, name)))
+    arguments: list[Any] = sys.argv
+    if arguments and isinstance(arguments[-1], dict):
+        for name, value in arguments.pop().items():
+            setattr(orthanc, name, functools.partial(_fact, value))
+
+
+def _set(function: Callable[..., object], *arguments: object) -> object:
+    return None if importing() else function(*arguments)
+
+
+def _fact(value: object) -> object:
+    return value
+
+
 def _become_nothing(self: Any) -> None:
     self.__class__ = Nothing
 
@@ -84,6 +136,7 @@ def _do_nothing(_: Any) -> None:
 
 
 if __name__ == "__mp_main__":
+    _stand_in()
     # A worker has its start method already; the module holds a bound method.
     _inert(type(_default_context), "set_start_method", _do_nothing)
     multiprocessing.set_start_method = _default_context.set_start_method

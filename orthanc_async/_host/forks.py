@@ -1,6 +1,7 @@
 """Child processes of scripts.
 
-Forked ones have no server, and a log lock that nobody will release; others import the script.
+Forked ones have no server, and a log lock that nobody will release; others import the script, and
+are told what it may ask of the SDK there.
 """
 
 from __future__ import annotations
@@ -12,15 +13,21 @@ import signal
 import sys
 import threading
 from importlib.machinery import ModuleSpec
+from multiprocessing import spawn
 from typing import Any
 
 import orthanc
-from orthanc_async import _loop
+from orthanc_async import _loop, _worker
 from orthanc_async._host import logs
 from orthanc_async._host._native import native
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 _blocked = threading.local()  # the mask of each thread that is about to fork
+_plain_path: list[str] = []  # sys.path as it was before the first script
+_facts: dict[str, object] = {}  # as they were when a child was last told
+_standard_preparation = spawn.get_preparation_data
+# Under this name the standard library prepares the process that forks children for forkserver.
+_NO_CHILD = "ignore"
 
 
 @functools.cache  # hooks cannot be taken back: once per process
@@ -36,6 +43,27 @@ def install() -> None:
         if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, signal.SIG_IGN)
     sys.modules["__main__"].__spec__ = ModuleSpec("orthanc_async._worker", None)
+    _plain_path[:] = sys.path
+    spawn.get_preparation_data = _preparation
+
+
+def _preparation(name: str) -> dict[str, Any]:
+    """Return what a child begins with that is not forked."""
+    data: dict[str, Any] = _standard_preparation(name)
+    # A script may have replaced the path after its imports; the child has them still to do.
+    data["sys_path"] += [folder for folder in _plain_path if folder not in data["sys_path"]]
+    if name != _NO_CHILD:
+        data["sys_argv"] = [*data["sys_argv"], _current_facts()]
+    return data
+
+
+def _current_facts() -> dict[str, object]:
+    for name in _worker.FACTS:
+        try:
+            _facts[name] = getattr(orthanc, name)()
+        except (AttributeError, RuntimeError, orthanc.OrthancException):
+            continue  # this Orthanc does not know it, or is stopping: what was known stays
+    return _facts
 
 
 def _in_child() -> None:
@@ -44,6 +72,7 @@ def _in_child() -> None:
     for name in dir(orthanc):
         if name.startswith("Register"):
             setattr(orthanc, name, _ignore)
+    _worker.log_to_stderr()
     native._loop_runs(False)
     _loop._set(None)
     asyncio._set_running_loop(None)

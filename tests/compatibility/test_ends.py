@@ -16,6 +16,7 @@ from orthanc_async._server import ServerError
 
 if TYPE_CHECKING:
     from compatibility.conftest import Pair, Starter
+    from compatibility.known_failures import KnownFailures
     from integration.conftest import Orthanc
 
 SCRIPT = Path(__file__).with_name("ends_script.py")
@@ -79,7 +80,7 @@ def test_threads(pair: Pair) -> None:
         server.wait_log("worked on start")
 
 
-def test_stopped(pair: Pair) -> None:
+def test_stopped(pair: Pair, known: KnownFailures) -> None:
     """Orthanc waits for ORTHANC_STOPPED, where HTTP still works and threads are joined.
 
     What is left over, an endless thread of a callback among it, keeps nothing from ending.
@@ -92,13 +93,15 @@ def test_stopped(pair: Pair) -> None:
         found.append(json.loads((folder / "stopped.json").read_text("utf-8")))
         assert server.processes() == []
     mine, other = found
-    assert mine == other
     assert (mine["level"], mine["resource"], mine["thread"]) == (4, "", "_DummyThread")
     assert mine["http"] == [200, 200, 401]
     assert mine["done"] == [["start", True], ["stop", True]]
     assert mine["rest"]
     assert mine["ticked"]
     assert not mine["worker"]
+    assert mine == other
+    assert pair[0].exit_code == 0
+    assert pair[1].exit_code == 0
 
 
 INSIDE_A_JOB = """
@@ -113,12 +116,12 @@ orthanc.RegisterOnChangeCallback(change)
 """
 
 
-def test_stop_inside_a_job(ours: Starter, official: Starter, dicom_file: Path) -> None:
-    """A change handler that waits for a job does not keep Orthanc from ending.
-
-    With the official plugin it does, for good.
-    """
-    for start, ends in (ours, True), (official, False):
+def test_stop_inside_a_job(
+    ours: Starter, official: Starter, known: KnownFailures, dicom_file: Path
+) -> None:
+    """A change handler that waits for a job does not keep Orthanc from ending."""
+    hangs = "stop inside a job" in known
+    for start, ends in (ours, True), (official, not hangs):
         with socket.create_server(("127.0.0.1", 0)) as deaf:
             modality = ["DEAF", "127.0.0.1", deaf.getsockname()[1]]
             config = {"DicomModalities": {"deaf": modality}, "DicomScuTimeout": 1}
@@ -132,3 +135,5 @@ def test_stop_inside_a_job(ours: Starter, official: Starter, dicom_file: Path) -
                 else:
                     with pytest.raises(ServerError):
                         server.stop()
+    if hangs:
+        known.tell("stop inside a job")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from compatibility.conftest import OFFICIAL
+from compatibility.conftest import OFFICIAL, needs_official
 
 if TYPE_CHECKING:
     from integration.conftest import Orthanc, OrthancFactory
@@ -19,8 +19,7 @@ def pair(
     shared_orthanc: OrthancFactory, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Orthanc, Orthanc]:
     """Both plugins with the same script; ours first."""
-    if not OFFICIAL.is_file():
-        pytest.skip(f"the official plugin is not installed at {OFFICIAL}")
+    needs_official()
 
     def start(plugins: list[Path] | None) -> Orthanc:
         folder = tmp_path_factory.mktemp("area")
