@@ -101,6 +101,10 @@ def outputs(output, _uri, **request):
         output.StartMultipartAnswer("related", "text/plain")
         output.SendMultipartItem("one")
         raise ValueError("in the middle")
+    elif kind == "stream":
+        output.StartStreamAnswer("text/plain")
+        for chunk in (b"one ", b"", b"two ", b"\x00" * 100000):
+            output.SendStreamChunk(chunk)
     elif kind == "twice":
         output.AnswerBuffer("first", "text/plain")
         output.AnswerBuffer("second", "text/plain")
