@@ -18,6 +18,7 @@ import os
 import sys
 import uuid
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import spawn
 from multiprocessing.context import _default_context
 from multiprocessing.managers import BaseManager
 from multiprocessing.pool import Pool, ThreadPool
@@ -40,6 +41,8 @@ FACTS = (
     "GetExpectedDatabaseVersion",
     "GetCommandLineArgumentsCount",
 )
+# Under this name the standard library prepares the process that forks children for forkserver.
+_NO_CHILD = "ignore"
 _SETTERS = ("Set", "Extend")
 
 
@@ -91,10 +94,37 @@ def _inert(owner: type, name: str, otherwise: Callable[[Any], object]) -> None:
     setattr(owner, name, method)
 
 
-def log_to_stderr() -> None:
-    """Let the SDK's functions for the log write to stderr: in a child that is no Orthanc."""
+def hand_on(facts: Callable[[], dict[str, object]]) -> None:
+    """Let the children of this process that are not forked begin with what they need.
+
+    Args:
+        facts: gives the facts; called for each child, on the thread that starts it.
+    """
+    standard = spawn.get_preparation_data
+    plain_path = list(sys.path)
+
+    def prepare(name: str) -> Any:
+        data: dict[str, Any] = standard(name)
+        # A script may have replaced the path after its imports; the child has them still to do.
+        data["sys_path"] += [folder for folder in plain_path if folder not in data["sys_path"]]
+        if name != _NO_CHILD:
+            data["sys_argv"] = [*data["sys_argv"], facts()]
+        return data
+
+    spawn.get_preparation_data = prepare
+
+
+def stand_in(facts: dict[str, object]) -> None:
+    """Let the SDK be of use in a process that is no Orthanc: for its log and what never changes.
+
+    Args:
+        facts: what each function of `FACTS` gives.
+    """
     for name in ("LogError", "LogWarning", "LogInfo"):
         setattr(orthanc, name, functools.partial(_log, name[3]))
+    for name, value in facts.items():
+        setattr(orthanc, name, functools.partial(_fact, value))
+    orthanc.GenerateUuid = _new_uuid
 
 
 def _log(level: str, message: str, /) -> None:
@@ -102,25 +132,27 @@ def _log(level: str, message: str, /) -> None:
         print(f"{level} (process {os.getpid()}): {message}", file=sys.__stderr__, flush=True)
 
 
-def _stand_in() -> None:
-    """Let the SDK be of use to a script that is imported here."""
-    log_to_stderr()
-    orthanc.GenerateUuid = lambda: str(uuid.uuid4())
+def _fact(value: object) -> object:
+    return value
+
+
+def _new_uuid() -> str:
+    return str(uuid.uuid4())
+
+
+def _begin() -> None:
+    """Prepare this process for the script, which is imported next."""
+    arguments: list[Any] = sys.argv
+    facts = arguments.pop() if arguments and isinstance(arguments[-1], dict) else {}
+    stand_in(facts)
+    hand_on(lambda: facts)
     for name in dir(orthanc):
         if name.startswith(_SETTERS) and callable(getattr(orthanc, name)):
             setattr(orthanc, name, functools.partial(_set, getattr(orthanc, name)))
-    arguments: list[Any] = sys.argv
-    if arguments and isinstance(arguments[-1], dict):
-        for name, value in arguments.pop().items():
-            setattr(orthanc, name, functools.partial(_fact, value))
 
 
 def _set(function: Callable[..., object], *arguments: object) -> object:
     return None if importing() else function(*arguments)
-
-
-def _fact(value: object) -> object:
-    return value
 
 
 def _become_nothing(self: Any) -> None:
@@ -136,7 +168,7 @@ def _do_nothing(_: Any) -> None:
 
 
 if __name__ == "__mp_main__":
-    _stand_in()
+    _begin()
     # A worker has its start method already; the module holds a bound method.
     _inert(type(_default_context), "set_start_method", _do_nothing)
     multiprocessing.set_start_method = _default_context.set_start_method

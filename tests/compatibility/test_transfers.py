@@ -77,7 +77,7 @@ def both(pair: Pair, ask: Callable[[Client], Any]) -> list[tuple[Any, Any]]:
 def need(names: list[str], part: str) -> None:
     """Leave out a test of what the official plugin does not have."""
     if not any(part in name for name in names):
-        pytest.skip(f"this official plugin has no callbacks for this: Register{part}...")
+        pytest.skip(f"this official plugin has no function Register...{part}...")
 
 
 @pytest.mark.parametrize("patient", ["x", "raise"])
