@@ -95,15 +95,18 @@ def test_find(pair: Pair, patient: str, *, worklist: bool) -> None:
 
 
 @pytest.mark.parametrize("patient", ["x", "fail", "raise"])
-def test_move(pair: Pair, names: list[str], patient: str) -> None:
+def test_move(pair: Pair, known: KnownFailures, names: list[str], patient: str) -> None:
     """C-MOVE in steps: the same requests, calls, progress and status."""
     need(names, "Move")
     mine, other = both(pair, lambda client: client.move(AET, PatientID=patient))
-    assert mine == other
     assert (mine[0].status == SUCCESS) == (patient == "x")
     assert [what for what, *_ in mine[1] if what != "apply"] == (
         ["create"] if patient == "raise" else ["create", "size", "free"]
     )
+    if patient == "fail" and "error of a move's step" in known:
+        assert other[0].status == SUCCESS
+        known.tell("error of a move's step")
+    assert mine == other
 
 
 @pytest.mark.parametrize("last", ["1", "2"])
