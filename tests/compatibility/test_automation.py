@@ -16,6 +16,7 @@ from waiting import wait_until
 
 if TYPE_CHECKING:
     from compatibility.conftest import Pair, Starter
+    from compatibility.known_failures import KnownFailures
     from integration.conftest import Orthanc, OrthancFactory
 
 SCRIPT = Path(__file__).with_name("automation_script.py")
@@ -49,7 +50,11 @@ def archive(shared_orthanc: OrthancFactory) -> Orthanc:
 
 @pytest.fixture(scope="module")
 def pair(
-    ours: Starter, official: Starter, archive: Orthanc, tmp_path_factory: pytest.TempPathFactory
+    ours: Starter,
+    official: Starter,
+    known: KnownFailures,
+    archive: Orthanc,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Pair:
     """Both plugins with the same script, a virtual environment, and the archive as peer."""
     root = tmp_path_factory.mktemp("environment")
@@ -71,7 +76,7 @@ def pair(
         },
     }
     text = SCRIPT.read_text("utf-8")
-    return ours(text, **settings), official(text, **settings)
+    return ours(text, **settings), official(known.with_fork(text), **settings)
 
 
 def test_environment(pair: Pair) -> None:
