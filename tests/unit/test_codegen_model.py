@@ -17,7 +17,7 @@ from orthanc_codegen.doxygen import parse_comment
 from orthanc_codegen.errors import CodegenError
 from orthanc_codegen.naming import member_name, snake_case
 from orthanc_codegen.reader import read_header
-from orthanc_codegen.render import public_names
+from orthanc_codegen.render import public_names, python_since, version_number
 from orthanc_codegen.shapes import build_sdk
 
 if TYPE_CHECKING:
@@ -303,3 +303,31 @@ def test_comments_are_cut_into_parts() -> None:
     assert documentation.returns == "Nothing."
     assert documentation.notes == ("Take care.",)
     assert documentation.deprecated == "Use another."
+
+
+# The oldest supported Orthanc: what its header has needs no version.
+OLDEST = "1.10.1"
+
+
+def test_later_functions_are_those_of_the_header(header: Header, sdk: Sdk) -> None:
+    """The table of versions has all that the header marks as later, with the same versions."""
+    marked = {
+        item.name: item.since
+        for item in header.functions
+        if item.since and version_number(item.since) > version_number(OLDEST)
+    }
+    marked = {name: since for name, since in marked.items() if name not in sdk.excluded}
+    classes = {op.name: op.full_name for item in sdk.classes for op in item.operations}
+    marked = {classes.get(name, name): since for name, since in marked.items()}
+    assert {name: tables.LATER.get(name) for name in marked} == marked
+
+
+def test_later_functions_are_known_by_their_python_names(sdk: Sdk) -> None:
+    """Whatever the header, doctor is told the CamelCase names that scripts use."""
+    since = python_since(sdk)
+    assert since["RegisterMoveCallback3"] == "1.12.10"
+    assert "RegisterMoveCallback2" not in since
+    assert since["RestOutput.StartStreamAnswer"] == "1.12.6"
+    assert since["StoreKeyValue"] == "1.12.8"
+    assert not [name for name in since if name.startswith("OrthancPlugin") or name.islower()]
+    assert set(since) >= {name for names in tables.FEATURES.values() for name in names}
