@@ -178,7 +178,11 @@ def settle(output, uri, **request):
         output.AnswerBuffer('{"there": false}', "application/json")
         return
     stable = orthanc.StableStatus.STABLE
-    changed = [orthanc.SetStableStatus(study, stable) for _ in range(2)]
+    try:
+        changed = [orthanc.SetStableStatus(study, stable) for _ in range(2)]
+    except orthanc.OrthancException:  # the SDK has it, Orthanc has not
+        output.AnswerBuffer('{"there": false}', "application/json")
+        return
     found = {"there": True, "changed": changed}
     output.AnswerBuffer(json.dumps(found), "application/json")
 

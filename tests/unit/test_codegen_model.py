@@ -17,8 +17,9 @@ from orthanc_codegen.doxygen import parse_comment
 from orthanc_codegen.errors import CodegenError
 from orthanc_codegen.naming import member_name, snake_case
 from orthanc_codegen.reader import read_header
-from orthanc_codegen.render import public_names, python_since, version_number
+from orthanc_codegen.render import public_names, python_since, render, version_number
 from orthanc_codegen.shapes import build_sdk
+from orthanc_codegen.texts import full_text, official
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -232,6 +233,40 @@ def test_unknown_shape_fails_with_the_name(
     """A shape that the generator does not know stops the build and names the function."""
     with pytest.raises(CodegenError, match=what):
         bind(text)
+
+
+def test_official_result(bind: Callable[[str], Sdk]) -> None:
+    """Where the official plugin gives something of its own, the CamelCase form does, too."""
+    sdk = bind(
+        """
+        static inline OrthancPluginErrorCode OrthancPluginSetStableStatus(
+            OrthancPluginContext* context, uint8_t* changed, const char* resourceId)
+            { return OrthancPluginErrorCode_Success; }
+        """
+    )
+    operation = operations(sdk)["SetStableStatus"]
+    assert operation.python_result == "bool"
+    assert official(operation).python_result == "tuple[int, int]"
+    assert "0, and whether" in full_text(official(operation))
+    ops = render(sdk)["sdk_ops.hpp"]
+    assert (
+        "official_result() { return py::make_tuple(0, static_cast<int>(changed_.get())); }" in ops
+    )
+    stub = render(sdk)["orthanc/__init__.pyi"]
+    assert "def SetStableStatus(resourceId: str, /) -> tuple[int, int]:" in stub
+    assert "async def set_stable_status(resourceId: str, /) -> bool:" in stub
+
+
+def test_names_of_plugins(bind: Callable[[str], Sdk]) -> None:
+    """What names a plugin may be the official one's name, and only that argument."""
+    sdk = bind(
+        """
+        static inline void OrthancPluginSetRootUri2(
+            OrthancPluginContext* context, const char* plugin, const char* uri) {}
+        """
+    )
+    types = [item.cpp_type for item in operations(sdk)["SetRootUri2"].arguments]
+    assert types == ["PluginNameArgument", "StringArgument"]
 
 
 def test_class_without_a_free_function_fails(bind: Callable[[str], Sdk]) -> None:

@@ -41,6 +41,7 @@ def _environment() -> Environment:
         typed_arguments=texts.typed_arguments,
         typed_method_arguments=texts.typed_method_arguments,
         result_type=texts.result_type,
+        official=texts.official,
     )
     return environment
 

@@ -49,14 +49,16 @@ DERIVED = {
     "GetFindQueryTagGroup": "GetFindQueryTag",
 }
 
-# Operations in native/sdk/structures.hpp, written by hand because the header does not tell what
-# their pointers mean.
+# Operations in native/sdk, written by hand because the header does not tell what their pointers
+# mean, or because the scripts of one plugin share what Orthanc keeps once.
 HAND_WRITTEN_OPERATIONS = (
     "CreateImageAccessor",
     "EncodeDicomWebJson",
     "EncodeDicomWebJson2",
     "EncodeDicomWebXml",
     "EncodeDicomWebXml2",
+    "ExtendOrthancExplorer",
+    "ExtendOrthancExplorer2",
     "GetImageBuffer",
     "GetInstanceData",
     "GetInstanceDicomWebJson",
@@ -69,6 +71,22 @@ TUPLES = {
     "AdoptDicomInstance": (("str", "str", "StoreStatus"), ("take_text", "take_text", "take")),
     "GetFindQueryTag": (("int", "int"), ("take", "take")),
 }
+
+# Functions whose first argument names a plugin: scripts give the official one's name.
+NAME_A_PLUGIN = ("ExtendOrthancExplorer2", "SetDescription2", "SetRootUri2")
+
+# What the CamelCase form gives where the official plugin gives something else than its twin: the
+# Python type, C++ for the value, with the first result as {}, and a text.
+OFFICIAL_RESULTS = {
+    "SetStableStatus": (
+        "tuple[int, int]",
+        "py::make_tuple(0, static_cast<int>({}_.get()))",
+        "0, and whether the status has changed, 1 or 0, as in the official plugin.",
+    ),
+}
+
+# What is raised, where it is a subclass of OrthancException.
+RAISED = {"LookupDictionary": "The tag is not known. This one is a TypeError, too."}
 
 # Classes whose Python type is written by hand, with strategies of their own for each operation.
 HAND_WRITTEN_CLASSES = ("DicomInstance", "RestOutput")
