@@ -146,7 +146,11 @@ def keep(output, uri, **request):
     if not hasattr(orthanc, "StoreKeyValue"):
         output.AnswerBuffer('{"there": false}', "application/json")
         return
-    orthanc.StoreKeyValue("mine", "a", b"\x00one")
+    try:
+        orthanc.StoreKeyValue("mine", "a", b"\x00one")
+    except orthanc.OrthancException:  # the SDK has it, Orthanc has not
+        output.AnswerBuffer('{"there": false}', "application/json")
+        return
     orthanc.StoreKeyValue("mine", "b", b"two")
     orthanc.StoreKeyValue("other", "a", b"three")
     orthanc.StoreKeyValue("mine", "a", b"again")
@@ -177,7 +181,11 @@ def settle(output, uri, **request):
         output.AnswerBuffer('{"there": false}', "application/json")
         return
     stable = orthanc.StableStatus.STABLE
-    changed = [orthanc.SetStableStatus(study, stable) for _ in range(2)]
+    try:
+        changed = [orthanc.SetStableStatus(study, stable) for _ in range(2)]
+    except orthanc.OrthancException:  # the SDK has it, Orthanc has not
+        output.AnswerBuffer('{"there": false}', "application/json")
+        return
     found = {"there": True, "changed": changed}
     output.AnswerBuffer(json.dumps(found), "application/json")
 
