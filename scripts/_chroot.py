@@ -34,6 +34,8 @@ TOOLS = {
 _ENTER = """
 root=$1 folder=$2
 shift 2
+# Not from debootstrap, and nobody else makes it where no network is set up.
+[[ -e $root/etc/hosts ]] || echo "127.0.0.1 localhost" >"$root/etc/hosts"
 mount -t proc proc "$root/proc"
 mount --rbind /sys "$root/sys"
 mount --rbind /dev "$root/dev"

@@ -24,6 +24,7 @@
 #include "../runtime/task.hpp"
 #include "../sdk/dicom_instance.hpp"
 #include "../sdk/dicom_web.hpp"
+#include "../sdk/explorer.hpp"
 #include "../sdk/generated.hpp"
 #include "../sdk/memory_buffer.hpp"
 #include "../sdk/rest_output.hpp"
@@ -109,6 +110,7 @@ void fill(py::module_& module) {
     sdk::add_dicom_instance(module);
     sdk::add_memory_buffer(module);
     sdk::add_dicom_web(module);
+    sdk::add_explorer(module);
     runtime::add_selector(module);
     callbacks::add_rest(module);
     callbacks::add_changes(module);

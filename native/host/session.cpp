@@ -10,6 +10,7 @@
 #include "../callbacks/stored.hpp"
 #include "../runtime/gil.hpp"
 #include "../runtime/runtime.hpp"
+#include "../sdk/explorer.hpp"
 #include "../sdk/server.hpp"
 #include "module.hpp"
 
@@ -110,6 +111,7 @@ bool Session::start(OrthancPluginContext* context) {
     auto& runtime = runtime::Runtime::get();
     auto& server = sdk::Server::get();
     server.open(context);
+    sdk::ExplorerPieces::get().clear();
     orthanc_version_ = parse_version(context->orthancVersion);
     active_ = false;
     stopped_ = false;

@@ -106,7 +106,7 @@ void submit(const char* function, std::unique_ptr<runtime::Operation> operation)
     executor->submit(std::move(operation));
 }
 
-py::object make_sdk_error(OrthancPluginErrorCode code, const std::string& call) {
+py::object make_sdk_error(OrthancPluginErrorCode code, const std::string& call, const char* type) {
     Server& server = Server::get();
     const char* description = nullptr;
     if (OrthancPluginContext* const context = server.enter()) {
@@ -119,11 +119,11 @@ py::object make_sdk_error(OrthancPluginErrorCode code, const std::string& call) 
         text += "; Orthanc has not started yet: what needs its database works from "
                 "ORTHANC_STARTED (on_startup) on";
     }
-    return py::module_::import("orthanc").attr("OrthancException")(static_cast<int>(code), text);
+    return py::module_::import("orthanc").attr(type)(static_cast<int>(code), text);
 }
 
-void throw_sdk_error(OrthancPluginErrorCode code, const std::string& call) {
-    const py::object error = make_sdk_error(code, call);
+void throw_sdk_error(OrthancPluginErrorCode code, const std::string& call, const char* type) {
+    const py::object error = make_sdk_error(code, call, type);
     PyErr_SetObject(py::type::handle_of(error).ptr(), error.ptr());
     throw py::error_already_set();
 }

@@ -95,8 +95,10 @@ template <class Op> void refuse_hanging(const Op& op) {
 
 // Raises orthanc.OrthancException(code, text); text: "RestApiGet('/x'): Unknown resource (17)".
 // `call` is what Operation::describe gives. Before ORTHANC_STARTED a code that means "no database
-// yet" says so. GIL: held.
-[[noreturn]] void throw_sdk_error(OrthancPluginErrorCode code, const std::string& call);
-pybind11::object make_sdk_error(OrthancPluginErrorCode code, const std::string& call);
+// yet" says so. `type`: a subclass in package orthanc. GIL: held.
+[[noreturn]] void throw_sdk_error(OrthancPluginErrorCode code, const std::string& call,
+                                  const char* type = "OrthancException");
+pybind11::object make_sdk_error(OrthancPluginErrorCode code, const std::string& call,
+                                const char* type = "OrthancException");
 
 } // namespace orthanc_async::sdk

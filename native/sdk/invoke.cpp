@@ -51,7 +51,7 @@ py::object PendingCall::outcome(bool& failed) {
             return py::reinterpret_borrow<py::object>(PyExc_RuntimeError)(py::str(text));
         }
         if (code_ != OrthancPluginErrorCode_Success) {
-            return make_sdk_error(code_, failed_call(code_, describe(), since()));
+            return make_sdk_error(code_, failed_call(code_, describe(), since()), exception());
         }
         py::object value = result();
         failed = false;

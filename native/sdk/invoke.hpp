@@ -39,6 +39,25 @@ template <class Body> PyObject* guarded(const Body& body) noexcept {
     }
 }
 
+// What the CamelCase form gives: an operation has official_result() where the official plugin
+// gives something else than is good to have. GIL: held.
+template <class Op>
+auto official_result(Op& op, int /*preferred*/) -> decltype(op.official_result()) {
+    return op.official_result();
+}
+template <class Op> py::object official_result(Op& op, long /*otherwise*/) {
+    return op.result();
+}
+
+// The class of a failure: an operation names a subclass of OrthancException by `exception`.
+template <class Op>
+constexpr auto exception_of_operation(int /*preferred*/) -> decltype(Op::exception) {
+    return Op::exception;
+}
+template <class Op> constexpr const char* exception_of_operation(long /*otherwise*/) {
+    return "OrthancException";
+}
+
 // Text for an operation that failed, with the version that has the function if that is why.
 std::string failed_call(OrthancPluginErrorCode code, std::string call, const char* since);
 
@@ -58,9 +77,10 @@ template <class Op, class... Self> py::object run_blocking(Op& op, Self... self)
         code = op.run(scope.context(), self...);
     }
     if (code != OrthancPluginErrorCode_Success) {
-        throw_sdk_error(code, failed_call(code, op.describe(), Op::since));
+        throw_sdk_error(code, failed_call(code, op.describe(), Op::since),
+                        exception_of_operation<Op>(0));
     }
-    return op.result();
+    return official_result(op, 0);
 }
 
 template <class Op>
@@ -97,6 +117,7 @@ public:
 
 protected:
     virtual const char* since() const = 0;
+    virtual const char* exception() const { return "OrthancException"; }
     virtual py::object result() = 0;
 
     OrthancPluginErrorCode code_ = OrthancPluginErrorCode_Success;
@@ -133,6 +154,7 @@ public:
 
 private:
     const char* since() const override { return Op::since; }
+    const char* exception() const override { return exception_of_operation<Op>(0); }
     py::object result() override { return op.result(); }
 };
 

@@ -29,13 +29,16 @@ std::shared_ptr<OutputTarget>& target_of(PyObject* self) {
 }
 
 // What became of an operation, for its caller or the log.
-void log_failure(OrthancPluginErrorCode code, const std::string& call) {
-    if (code != OrthancPluginErrorCode_Success) {
-        Server::get().log_warning(("orthanc.RestOutput." + call + " failed with error " +
-                                   std::to_string(static_cast<int>(code)) +
-                                   "; the client may have left")
-                                      .c_str());
+void log_failure(OrthancPluginErrorCode code, const std::string& call, const char* since) {
+    if (code == OrthancPluginErrorCode_Success) {
+        return;
     }
+    std::string text = failed_call(code, "orthanc.RestOutput." + call, since);
+    if (code != OrthancPluginErrorCode_UnknownPluginService) {
+        text += " failed with error " + std::to_string(static_cast<int>(code)) +
+                "; the client may have left";
+    }
+    Server::get().log_warning(text.c_str());
 }
 
 // Handed over and not waited for.
@@ -43,7 +46,7 @@ template <class Op> class PlainOutput final : public OutputOperation {
 public:
     Op op;
     void run(OrthancPluginContext* context, OrthancPluginRestOutput* output) noexcept override {
-        log_failure(op.run(context, output), Op::name);
+        log_failure(op.run(context, output), Op::name, Op::since);
     }
     bool returns() const override { return true; }
 };
@@ -64,7 +67,9 @@ public:
         if (*code_ == OrthancPluginErrorCode_Success) {
             awaiter_.resolve(py::none());
         } else {
-            awaiter_.fail(make_sdk_error(*code_, std::string(Op::name) + " in " + handler_));
+            awaiter_.fail(make_sdk_error(
+                *code_,
+                failed_call(*code_, std::string(Op::name) + " in " + handler_, Op::since)));
         }
     }
 
@@ -244,7 +249,9 @@ PyObject* waited(PyObject* self, PyObject* const* values, Py_ssize_t count) noex
             code = future.get();
         }
         if (code != OrthancPluginErrorCode_Success) {
-            throw_sdk_error(code, std::string(Op::name) + " in " + target.describe());
+            throw_sdk_error(
+                code,
+                failed_call(code, std::string(Op::name) + " in " + target.describe(), Op::since));
         }
         return py::none();
     });

@@ -11,6 +11,7 @@
 
 #include "arguments.hpp"
 #include "dicom_web.hpp"
+#include "explorer.hpp"
 #include "invoke.hpp"
 #include "results.hpp"
 #include "sdk_handles.hpp"
@@ -65,6 +66,8 @@ struct GetInstanceData {
 
 // A dict, with the keys that the official plugin uses.
 struct LookupDictionary {
+    // Also a TypeError, which scripts for the official plugin catch.
+    static constexpr const char* exception = "_UnknownTagError";
     static constexpr const char* name = "LookupDictionary";
     static constexpr const char* awaitable = "lookup_dictionary";
     static constexpr const char* label = "LookupDictionary";

@@ -12,6 +12,7 @@ from typing import Any
 
 from orthanc_async import _server_config
 from orthanc_async._cli._findings import Finding, error, ok, warning
+from orthanc_async._cli._sdk import check_sdk
 from orthanc_async._server import ServerError, find_orthanc
 from orthanc_async._server_net import port_owner, port_taken
 
@@ -38,20 +39,8 @@ def check_orthanc(sdk_version: str | None) -> Iterator[Finding]:
         )
         return
     yield ok(f"Orthanc {version} at {executable}")
-    if sdk_version is None:
-        return
-    if _number(sdk_version) > _number(version):
-        yield warning(
-            f"the plugin was built with SDK {sdk_version}, newer than Orthanc {version}",
-            "SDK functions that this Orthanc does not have raise an error; update Orthanc",
-        )
-    elif _number(sdk_version) < _number(version):
-        yield warning(
-            f"the plugin was built with SDK {sdk_version}, older than Orthanc {version}",
-            "functions that came later are missing; update orthanc-dev and build again",
-        )
-    else:
-        yield ok(f"the plugin was built with the same SDK, {sdk_version}")
+    if sdk_version is not None:
+        yield from check_sdk(sdk_version, version)
 
 
 def orthanc_version(executable: Path) -> str | None:
@@ -193,11 +182,6 @@ def _holds(entry: Path, stem: str) -> bool:
     except OSError:
         return False
     return entry.name.startswith(stem)
-
-
-def _number(version: str) -> tuple[int, ...]:
-    numbers = tuple(int(part) for part in re.findall(r"\d+", version))
-    return numbers if version[:1].isdigit() else (99,)
 
 
 def _real(path: str) -> str:

@@ -1,6 +1,7 @@
 """Child processes of scripts.
 
-Forked ones have no server, and a log lock that nobody will release; others import the script.
+Forked ones have no server, and a log lock that nobody will release; others import the script, and
+are told what it may ask of the SDK there.
 """
 
 from __future__ import annotations
@@ -15,27 +16,44 @@ from importlib.machinery import ModuleSpec
 from typing import Any
 
 import orthanc
-from orthanc_async import _loop
+from orthanc_async import _loop, _worker
 from orthanc_async._host import logs
 from orthanc_async._host._native import native
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 _blocked = threading.local()  # the mask of each thread that is about to fork
+_facts: dict[str, object] = {}  # what children are told
+
+
+def install() -> None:
+    """Prepare for children: they have no server, and write to stderr."""
+    _facts.clear()
+    _install_hooks()
 
 
 @functools.cache  # hooks cannot be taken back: once per process
-def install() -> None:
-    """Prepare for children: in forked ones the SDK raises, and they write to stderr.
-
-    Those of the start methods spawn and forkserver run the module named here first.
-    """
+def _install_hooks() -> None:
     os.register_at_fork(before=_block, after_in_parent=_unblock, after_in_child=_in_child)
     # Python's own start does so, but not without its signal handlers: writing to a pipe that
     # nobody reads raises, here and in children, instead of ending the process.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, signal.SIG_IGN)
+    # Children of the start methods spawn and forkserver run this module first.
     sys.modules["__main__"].__spec__ = ModuleSpec("orthanc_async._worker", None)
+    _worker.hand_on(_ask_facts)
+
+
+def _ask_facts() -> dict[str, object]:
+    # Once per start of the scripts: Orthanc remembers each token that it has given.
+    for name in _worker.FACTS:
+        if name in _facts:
+            continue
+        try:
+            _facts[name] = getattr(orthanc, name)()
+        except (AttributeError, RuntimeError, orthanc.OrthancException):
+            continue  # this Orthanc does not know it, or is stopping
+    return _facts
 
 
 def _in_child() -> None:
@@ -44,6 +62,7 @@ def _in_child() -> None:
     for name in dir(orthanc):
         if name.startswith("Register"):
             setattr(orthanc, name, _ignore)
+    _worker.stand_in(_facts)
     native._loop_runs(False)
     _loop._set(None)
     asyncio._set_running_loop(None)
@@ -59,6 +78,7 @@ def _in_child() -> None:
 
 def _block() -> None:
     """Let a signal that comes before the child has its own handlers wait for them."""
+    _ask_facts()
     _blocked.before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
 

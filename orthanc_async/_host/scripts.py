@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import ModuleType
+    from types import FrameType, ModuleType
 
 
 class ScriptError(Exception):
@@ -31,6 +31,7 @@ class Script:
 
 _plain_path: list[str] = []  # sys.path as it was before the first script
 _folders: set[str] = set()  # whose modules belong to the scripts
+_names: dict[str, str] = {}  # of the scripts, by their paths
 
 
 def find(names: Sequence[str]) -> list[Script]:
@@ -76,6 +77,7 @@ def load(scripts: Sequence[Script]) -> None:
         ScriptError: One has a syntax error or raises.
     """
     _forget()
+    _names.update((str(script.path), script.name) for script in scripts)
     for script in scripts:
         folder = str(script.path.parent)
         _folders.add(folder)
@@ -92,6 +94,24 @@ def load(scripts: Sequence[Script]) -> None:
     importlib.invalidate_caches()
     for script in scripts:
         _load_one(script)
+
+
+def caller() -> bytes:
+    """Return the name of the script whose code calls into the SDK. Called by the native half.
+
+    It is the outermost one on the stack: what a module does while a script imports it, the script
+    does. Where no script is on the stack, as in a thread of a module beside it, the name is empty
+    if there are several.
+    """
+    found = ""
+    if len(_names) == 1:
+        (found,) = _names.values()
+    else:
+        frame: FrameType | None = sys._getframe()
+        while frame is not None:
+            found = _names.get(frame.f_code.co_filename, found)
+            frame = frame.f_back
+    return found.encode(errors="surrogateescape")
 
 
 def is_script_module(name: str) -> bool:
@@ -157,6 +177,7 @@ def _forget() -> None:
         if _belongs(module):
             del sys.modules[name]
     _folders.clear()
+    _names.clear()
     sys.path[:] = _plain_path
     # Modules and their functions are cycles: whatever they hold goes before the new ones come.
     gc.collect()

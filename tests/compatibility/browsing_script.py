@@ -165,8 +165,8 @@ notes = {}
 def lookup(name):
     try:
         return orthanc.LookupDictionary(name)
-    except Exception as error:
-        return type(error).__name__
+    except TypeError:
+        return "unknown"
 
 
 def dictionary(output, uri, **request):

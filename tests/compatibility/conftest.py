@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
+from compatibility.known_failures import KnownFailures
 
 # `tests` is on the path, as its conftest.py lies there.
 from integration.conftest import (
@@ -26,6 +27,7 @@ __all__ = [
     "Starter",
     "dicom_file",
     "dicom_files",
+    "known",
     "official",
     "orthanc_server",
     "ours",
@@ -58,6 +60,25 @@ class Starter(Protocol):
         """
 
 
+@pytest.fixture(scope="session")
+def known(tmp_path_factory: pytest.TempPathFactory) -> KnownFailures:
+    """Give the known failures of the official plugin that is installed."""
+    needs_official()
+    server = Orthanc(plugins=[OFFICIAL], cwd=tmp_path_factory.mktemp("version"))
+    try:
+        # Without a script it is idle.
+        plugin = server.start().http.get("/plugins/python").json()
+    finally:
+        server.close()
+    return KnownFailures(plugin["Version"])
+
+
+def needs_official() -> None:
+    """Leave out what needs the official plugin where that is not installed."""
+    if not OFFICIAL.is_file():
+        pytest.skip(f"the official plugin is not installed at {OFFICIAL}")
+
+
 @pytest.fixture(scope="module")
 def ours(shared_orthanc: OrthancFactory, tmp_path_factory: pytest.TempPathFactory) -> Starter:
     """Give a function that starts an Orthanc with our plugin and a script."""
@@ -70,8 +91,7 @@ def official(shared_orthanc: OrthancFactory, tmp_path_factory: pytest.TempPathFa
 
     The module is left out where that plugin is not installed.
     """
-    if not OFFICIAL.is_file():
-        pytest.skip(f"the official plugin is not installed at {OFFICIAL}")
+    needs_official()
     # How the official plugin ends is its own affair.
     return _starter(
         shared_orthanc, tmp_path_factory, "official", plugins=[OFFICIAL], exit_code=None

@@ -3,6 +3,7 @@
 """The three callbacks of incoming data, each doing what the test has told it."""
 
 import json
+import urllib.request
 
 import orthanc
 

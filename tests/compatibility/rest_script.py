@@ -79,8 +79,12 @@ def outputs(output, _uri, **request):
         output.SendHttpStatus(404, "nothing", 7)
     elif kind == "status-short":
         output.SendHttpStatus(403, "no", 1)
+    elif kind == "status-unsized":
+        output.SendHttpStatus(404, "nothing")
     elif kind == "status-code":
         output.SendHttpStatusCode(503)
+    elif kind == "not-found":
+        output.SendHttpStatusCode(404)
     elif kind == "unauthorized":
         output.SendUnauthorized("my realm")
     elif kind == "not-allowed":
@@ -97,6 +101,10 @@ def outputs(output, _uri, **request):
         output.StartMultipartAnswer("related", "text/plain")
         output.SendMultipartItem("one")
         raise ValueError("in the middle")
+    elif kind == "stream":
+        output.StartStreamAnswer("text/plain")
+        for chunk in (b"one ", b"", b"two ", b"\x00" * 100000):
+            output.SendStreamChunk(chunk)
     elif kind == "twice":
         output.AnswerBuffer("first", "text/plain")
         output.AnswerBuffer("second", "text/plain")
@@ -220,7 +228,7 @@ def sdk(output, uri, **request):
             "wrong type": attempt(orthanc.RestApiGet, 3),
             "after plugins": attempt(orthanc.RestApiGetAfterPlugins, "/output/str"),
             "after plugins, bypassed": attempt(orthanc.RestApiGet, "/output/str"),
-            "after plugins, 404": attempt(orthanc.RestApiGetAfterPlugins, "/output/status"),
+            "after plugins, 404": attempt(orthanc.RestApiGetAfterPlugins, "/output/not-found"),
             "printed": "%s %d" % (orthanc.ChangeType.NEW_STUDY, orthanc.ChangeType.NEW_STUDY),
             "equal": orthanc.ChangeType.NEW_STUDY == 6,
             "hash": hash(orthanc.ChangeType.NEW_STUDY) == hash(6),

@@ -16,6 +16,7 @@ from orthanc_async._server import ServerError
 
 if TYPE_CHECKING:
     from compatibility.conftest import Pair, Starter
+    from compatibility.known_failures import KnownFailures
     from integration.conftest import Orthanc
 
 SCRIPT = Path(__file__).with_name("ends_script.py")
@@ -79,7 +80,7 @@ def test_threads(pair: Pair) -> None:
         server.wait_log("worked on start")
 
 
-def test_stopped(pair: Pair) -> None:
+def test_stopped(pair: Pair, known: KnownFailures) -> None:
     """Orthanc waits for ORTHANC_STOPPED, where HTTP still works and threads are joined.
 
     What is left over, an endless thread of a callback among it, keeps nothing from ending.
@@ -92,13 +93,23 @@ def test_stopped(pair: Pair) -> None:
         found.append(json.loads((folder / "stopped.json").read_text("utf-8")))
         assert server.processes() == []
     mine, other = found
-    assert mine == other
     assert (mine["level"], mine["resource"], mine["thread"]) == (4, "", "_DummyThread")
     assert mine["http"] == [200, 200, 401]
     assert mine["done"] == [["start", True], ["stop", True]]
     assert mine["rest"]
     assert mine["ticked"]
     assert not mine["worker"]
+    assert mine == other
+    assert pair[0].exit_code == 0
+    assert pair[1].exit_code == 0
+
+
+def end_of(server: Orthanc) -> int | None:
+    """Stop an Orthanc; give its exit code, or None when it has to be killed."""
+    try:
+        return server.stop()
+    except ServerError:
+        return None
 
 
 INSIDE_A_JOB = """
@@ -113,12 +124,12 @@ orthanc.RegisterOnChangeCallback(change)
 """
 
 
-def test_stop_inside_a_job(ours: Starter, official: Starter, dicom_file: Path) -> None:
-    """A change handler that waits for a job does not keep Orthanc from ending.
-
-    With the official plugin it does, for good.
-    """
-    for start, ends in (ours, True), (official, False):
+def test_stop_inside_a_job(
+    ours: Starter, official: Starter, known: KnownFailures, dicom_file: Path
+) -> None:
+    """A change handler that waits for a job does not keep Orthanc from ending."""
+    fails = "stop inside a job" in known
+    for start, ends in (ours, True), (official, not fails):
         with socket.create_server(("127.0.0.1", 0)) as deaf:
             modality = ["DEAF", "127.0.0.1", deaf.getsockname()[1]]
             config = {"DicomModalities": {"deaf": modality}, "DicomScuTimeout": 1}
@@ -127,8 +138,7 @@ def test_stop_inside_a_job(ours: Starter, official: Starter, dicom_file: Path) -
             deaf.settimeout(20)
             connection, _ = deaf.accept()
             with connection:  # the job gives up after a second
-                if ends:
-                    assert server.stop() == 0
-                else:
-                    with pytest.raises(ServerError):
-                        server.stop()
+                code = end_of(server)
+                assert not ends or code == 0
+    if fails:
+        known.tell("stop inside a job")

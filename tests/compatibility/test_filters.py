@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from compatibility.conftest import Pair, Starter
+    from compatibility.known_failures import KnownFailures
     from integration.conftest import Orthanc
 
 SCRIPT = Path(__file__).with_name("filters_script.py")
@@ -79,11 +84,16 @@ def test_same(pair: Pair, dicom_file: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("does", ["1/0", "None", "3", f"({ACTION}KEEP_AS_IS,)"])
-def test_failure_does_not_let_through(pair: Pair, dicom_file: Path, does: str) -> None:
-    """A received-instance handler that fails refuses, where the official plugin stores."""
+def test_failure_does_not_let_through(
+    pair: Pair, known: KnownFailures, dicom_file: Path, does: str
+) -> None:
+    """A handler of received instances that fails refuses, so that the sender sees it."""
     mine, other = (observed(server, dicom_file, {"received": does}) for server in pair)
     assert (mine["http"], mine["c-store"], mine["stored"]) == (500, REFUSED, [])
-    assert (other["http"], other["c-store"]) == (200, "Success")
+    if "failed handler lets through" in known:
+        assert (other["http"], other["c-store"]) == (200, "Success")
+        known.tell("failed handler lets through")
+    assert mine == other
 
 
 @pytest.mark.parametrize("does", ["True", "False", "1/0", "1", "None"])
@@ -96,3 +106,39 @@ def test_same_http(pair: Pair, does: str) -> None:
         seen.append((answer.status, server.http.get("/mode").json()))
     assert seen[0] == seen[1]
     assert seen[0][0] == {"True": 200, "False": 403}.get(does, 500)
+
+
+class Guard(BaseHTTPRequestHandler):
+    """Says yes to friends only."""
+
+    def do_GET(self) -> None:
+        """Answer by the path."""
+        self.send_response(200 if self.path == "/friend" else 403)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Be quiet."""
+
+
+@pytest.fixture(scope="module")
+def guard() -> Iterator[str]:
+    """The address of a web service that knows who may do what."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Guard) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(("who", "status"), [("friend", 200), ("foe", 500)])
+def test_authorization_by_a_service(pair: Pair, guard: str, who: str, status: int) -> None:
+    """An HTTP filter asks another server; what that refuses, urllib raises, and it fails."""
+    asks = f"urllib.request.urlopen('{guard}/' + request['headers']['x-mine'])"
+    seen = []
+    for server in pair:
+        server.http.post("/mode", json.dumps({"http": f"{asks}.status == 200"}))
+        answer = server.http.get("/changes?limit=1", headers={"X-Mine": who})
+        seen.append((answer.status, server.http.get("/mode").json()))
+    assert seen[0] == seen[1]
+    assert seen[0][0] == status

@@ -16,6 +16,7 @@ from PIL import Image
 
 if TYPE_CHECKING:
     from compatibility.conftest import Pair, Starter
+    from compatibility.known_failures import KnownFailures
     from integration.conftest import Orthanc
 
 SCRIPT = Path(__file__).with_name("pixels_script.py")
@@ -122,3 +123,35 @@ def test_conversions(pair: Pair) -> None:
     found = same_json(pair, "/conversions")
     assert found["GRAYSCALE8"]["RGB24"]["size"] == [12, 10]
     assert [len(targets) for targets in found.values()] == [5] * 5
+
+
+IN_A_ROUTE = """
+import io
+import os
+import sys
+
+import orthanc
+
+
+def picture(output, uri, **request):
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.new("L", (3, 2), 7).save(file, "PNG")
+    output.AnswerBuffer(file.getvalue(), "image/png")
+
+
+sys.path.append(os.environ["PACKAGES_OF_THE_SCRIPT"])
+orthanc.RegisterRestCallback("/picture", picture)
+"""
+
+
+def test_import_in_a_route(ours: Starter, official: Starter, known: KnownFailures) -> None:
+    """A route may be the first to import Pillow."""
+    variables = {"PACKAGES_OF_THE_SCRIPT": PACKAGES}
+    mine, other = (start(IN_A_ROUTE, environment=variables) for start in (ours, official))
+    assert picture_of(mine, "/picture").size == (3, 2)
+    if "Pillow in a route" in known:
+        assert other.http.get("/picture").status == 500
+        known.tell("Pillow in a route")
+    assert picture_of(other, "/picture").size == (3, 2)

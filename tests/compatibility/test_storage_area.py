@@ -1,51 +1,45 @@
-"""A storage area in the official plugin's style, on our plugin and on the official one."""
+"""Storage areas in the official plugin's style, on our plugin and on the official one."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from compatibility.conftest import OFFICIAL
 
 if TYPE_CHECKING:
-    from integration.conftest import Orthanc, OrthancFactory
+    from compatibility.conftest import Pair, Starter
+    from compatibility.known_failures import KnownFailures
 
-SCRIPT = Path(__file__).with_name("storage_area_script.py")
+FIRST = "storage_area_script.py"
+THIRD = "storage_area_3_script.py"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=[FIRST, THIRD], ids=["first", "third"])
 def pair(
-    shared_orthanc: OrthancFactory, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Orthanc, Orthanc]:
+    ours: Starter, official: Starter, known: KnownFailures, request: pytest.FixtureRequest
+) -> Pair:
     """Both plugins with the same script; ours first."""
-    if not OFFICIAL.is_file():
-        pytest.skip(f"the official plugin is not installed at {OFFICIAL}")
-
-    def start(plugins: list[Path] | None) -> Orthanc:
-        folder = tmp_path_factory.mktemp("area")
-        (folder / "my-script.py").write_text(SCRIPT.read_text("utf-8"), "utf-8")
-        return shared_orthanc(
-            errors=["."],
-            exit_code=None if plugins else 0,
-            cwd=folder,
-            plugins=plugins,
-            config={"PythonScript": "my-script.py", "MaximumStorageCacheSize": 0},
-        )
-
-    return start(None), start([OFFICIAL])
+    if request.param == THIRD and known.version in {"4.0", "5.0"}:
+        pytest.skip(f"the official plugin {known.version} does not have RegisterStorageArea3")
+    text = Path(__file__).with_name(request.param).read_text("utf-8")
+    settings: dict[str, Any] = {"config": {"MaximumStorageCacheSize": 0}}
+    return ours(text, **settings), official(text, **settings)
 
 
-def test_second_registration(pair: tuple[Orthanc, Orthanc]) -> None:
+def test_second_registration(pair: Pair) -> None:
     """Another registration in the script raises RuntimeError on both."""
     assert [server.http.get("/twice").text for server in pair] == ["refused"] * 2
 
 
 @pytest.mark.parametrize(
     "mode",
-    ["create/usual", "create/raise", "read/raise", "read/str", "read/none", "remove/raise"],
+    [
+        *("create/usual", "create/raise", "create/error", "remove/raise"),
+        *("read/raise", "read/str", "read/none", "read/error", "read/short"),
+    ],
 )
-def test_a_file_of_its_life(pair: tuple[Orthanc, Orthanc], dicom_file: Path, mode: str) -> None:
+def test_a_file_of_its_life(pair: Pair, dicom_file: Path, mode: str) -> None:
     """Storing, reading and deleting give the same statuses, calls and files."""
     seen = []
     for server in pair:

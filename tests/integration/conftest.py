@@ -6,6 +6,7 @@ logged, and whether it left processes behind. The log is shown when the test fai
 
 from __future__ import annotations
 
+import functools
 import http.client
 import json
 import re
@@ -21,7 +22,8 @@ import pydicom
 import pydicom.data
 import pytest
 from orthanc_async import _build_info
-from orthanc_async._server import OrthancServer, StartError
+from orthanc_async._cli._checks import orthanc_version
+from orthanc_async._server import OrthancServer, StartError, find_orthanc
 from waiting import DEADLINE, wait_until
 
 _ERROR = re.compile(r"E\d{4} \d\d:\d\d:\d\d\.\d{6}")
@@ -249,6 +251,23 @@ class Orthanc(OrthancServer):
 def build_version() -> tuple[int, ...]:
     """Return the version of the SDK that the plugin was built with, such as (1, 12, 7)."""
     return tuple(int(part) for part in _build_info.SDK_VERSION.split("."))
+
+
+@functools.cache
+def installed_version() -> tuple[int, ...]:
+    """Return the version of the Orthanc that the tests start; one of the main line is newest."""
+    text = orthanc_version(find_orthanc())
+    assert text
+    return tuple(int(part) for part in text.split(".")) if text[0].isdigit() else (999,)
+
+
+def needs(version: str) -> pytest.MarkDecorator:
+    """Skip where the plugin's SDK or the installed Orthanc is older than a version."""
+    have = min(build_version(), installed_version())
+    return pytest.mark.skipif(
+        have < tuple(int(part) for part in version.split(".")),
+        reason=f"needs Orthanc {version} and its SDK; this is {'.'.join(map(str, have))}",
+    )
 
 
 class OrthancFactory:

@@ -30,7 +30,8 @@ def show(value):
 
 def show_error(error):
     if isinstance(error, orthanc.OrthancException):
-        return f"OrthancException {error.code!r} {error.args[1]}"
+        also = " and TypeError" if isinstance(error, TypeError) else ""
+        return f"OrthancException{also} {error.code!r} {error.args[1]}"
     return f"{type(error).__name__} {error}"
 
 

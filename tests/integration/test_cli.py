@@ -386,6 +386,20 @@ def test_doctor_finds_nothing_wrong(start: Start, script: Path, tmp_path: Path) 
     assert not [line for line in command.lines if line.startswith("error")]
 
 
+def test_doctor_lists_what_orthanc_lacks(start: Start, tmp_path: Path) -> None:
+    """Functions that came after an Orthanc are listed below it, by version and feature."""
+    old = tmp_path / "Orthanc"
+    old.write_text('#!/bin/sh\necho "$0 1.12.6"\n')
+    old.chmod(0o755)
+    command = start("doctor", env={**os.environ, "ORTHANC": str(old)})
+    command.wait()
+    command.wait_line(r"^note +Orthanc 1\.12\.6 does not have what later versions have")
+    command.wait_line(r"^ +1\.12\.8 +key-value stores \(CreateKeysValuesIterator, DeleteKeyValue")
+    # What this build lacks itself stands above.
+    noted = command.output[command.output.index("\nnote ") :]
+    assert "1.12.6  " not in noted
+
+
 def test_the_installed_command(tmp_path: Path) -> None:
     """`orthanc-async` is installed beside the environment's python."""
     command = Path(sys.executable).with_name("orthanc-async")

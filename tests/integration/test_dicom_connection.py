@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import orthanc
-import pytest
+from integration.conftest import needs
 from integration.dicom_peers import AET, SUCCESS, Client, Receiver
 
 if TYPE_CHECKING:
     from integration.conftest import OrthancFactory
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(orthanc, "RegisterFindCallback2"), reason="the header has no connections"
-)
+pytestmark = needs("1.12.10")
 
 SCRIPT = """
     import json

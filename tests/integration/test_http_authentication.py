@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import orthanc
 import pytest
+from integration.conftest import installed_version, needs
 from orthanc_async import http_authentication, on_audit_log
 
 if TYPE_CHECKING:
     from integration.conftest import Orthanc, OrthancFactory
 
-NEW = hasattr(orthanc, "RegisterHttpAuthentication")
-needs_new = pytest.mark.skipif(not NEW, reason="built with an SDK older than Orthanc 1.12.9")
+NEW = hasattr(orthanc, "RegisterHttpAuthentication")  # in the header
+needs_new = needs("1.12.9")
 
 DECORATED = """
     import asyncio
@@ -169,3 +170,14 @@ def test_needs_a_newer_sdk(decorator: object) -> None:
     assert callable(decorator)
     with pytest.raises(AttributeError, match=r"1\.12\.9"):
         decorator(str)
+
+
+@pytest.mark.skipif(
+    not NEW or installed_version() >= (1, 12, 9),
+    reason="needs a plugin with the SDK of Orthanc 1.12.9, in an Orthanc older than that",
+)
+@pytest.mark.parametrize("function", ["RegisterHttpAuthentication", "RegisterAuditLogHandler"])
+def test_needs_a_newer_orthanc(orthanc_server: OrthancFactory, function: str) -> None:
+    """With a newer SDK in an older Orthanc, the script's error names the version, too."""
+    error = orthanc_server.fails(f"import orthanc\northanc.{function}(print)\n")
+    assert "1.12.9" in error.log

@@ -132,7 +132,7 @@ def test_hand_on(http: Http, kind: str) -> None:
     header = http.get(f"/{kind}/hand_on?part=header", headers={"X-Mine": b"\xff"}).json()
     for seen in (path, header):
         assert seen[:2] == ["NoneType", "str"]
-        assert seen[2].startswith("OrthancException: (27, \"LookupDictionary('")
+        assert seen[2].startswith("_UnknownTagError: (27, \"LookupDictionary('")
         assert r"\xff" in seen[2]
     answer = http.get(f"/{kind}/rest-api/%FFx")
     assert answer.body.startswith(b"17 "), answer.body

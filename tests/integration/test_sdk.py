@@ -87,7 +87,7 @@ def test_results(calls: dict[str, Any]) -> None:
         (("RestApiGet", "/route/x"), ["UNKNOWN_RESOURCE", "RestApiGet('/route/x')"]),
         (("RestApiPost", "/tools/find", "no JSON"), ["OrthancException", "RestApiPost("]),
         (("LookupStudy", "nope"), ["OrthancException", "LookupStudy('nope')"]),
-        (("LookupDictionary", "PatientNme"), ["OrthancException", "'PatientNme'"]),
+        (("LookupDictionary", "PatientNme"), ["OrthancException and TypeError ", "'PatientNme'"]),
         (("ReadFile", "/nowhere/x"), ["OrthancException", "'/nowhere/x'"]),
         (("RestApiGet",), ["TypeError", "RestApiGet", "uri"]),
         (("RestApiGet", 3), ["TypeError", "RestApiGet", "uri", "int"]),

@@ -1,9 +1,8 @@
-"""WebDAV folders whose content comes from a script, read and written by curl."""
+"""WebDAV folders whose content comes from a script."""
 
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 SCRIPT = Path(__file__).with_name("webdav_script.py")
 FOLDERS = ("/dav/plain", "/dav/class")
 FILE = "/a/%C3%A9%20x.txt"
+DEPTH = {"Depth": "1"}  # a folder and what is in it, as clients ask
 
 
 @pytest.fixture(scope="module")
@@ -25,25 +25,12 @@ def server(shared_orthanc: OrthancFactory) -> Orthanc:
     return shared_orthanc(SCRIPT, errors=["."])
 
 
-def curl(server: Orthanc, method: str, path: str, *more: str) -> tuple[int, str]:
-    """Make a request as WebDAV clients do; return status and body."""
-    url = f"http://127.0.0.1:{server.http_port}{path}"
-    done = subprocess.run(
-        ["curl", "-sS", "-m", "30", "-X", method, "-w", "\n%{http_code}", *more, url],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    body, _, status = done.stdout.rpartition("\n")
-    return int(status), body
-
-
 def listed(server: Orthanc, path: str) -> dict[str, tuple[str, str, str]]:
     """List a folder: size, type and time of each entry."""
-    status, body = curl(server, "PROPFIND", path, "-H", "Depth: 1")
-    assert status == 207, body
+    answer = server.http.request("PROPFIND", path, headers=DEPTH)
+    assert answer.status == 207, answer.text
     found = {}
-    for response in ET.fromstring(body).iter("{DAV:}response"):
+    for response in ET.fromstring(answer.body).iter("{DAV:}response"):
         href = response.findtext("{DAV:}href") or ""
         texts = [
             response.findtext(f".//{{DAV:}}{name}") or ""
@@ -65,14 +52,14 @@ def test_read(server: Orthanc, folder: str) -> None:
     assert (answer.status, answer.body) == (200, b"hello")
     assert answer.headers["Content-Type"] == "text/plain"
     assert answer.headers["Last-Modified"].startswith("2024-02-01T01:59:58")
-    assert curl(server, "PROPFIND", folder + "/nothing", "-H", "Depth: 1")[0] == 404
+    assert server.http.request("PROPFIND", folder + "/nothing", headers=DEPTH).status == 404
     assert server.http.get(folder + "/nothing").status == 404
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_write(server: Orthanc, folder: str) -> None:
     """A client makes folders, stores and deletes files, and sees what is refused."""
-    assert curl(server, "MKCOL", folder + "/new")[0] == 201
+    assert server.http.request("MKCOL", folder + "/new").status == 201
     for content in (b"", b"\0\xff" * 100_000):
         assert server.http.put(folder + "/new/file", content).status == 201
         assert server.http.get(folder + "/new/file").body == content
@@ -87,7 +74,7 @@ def test_read_only(server: Orthanc) -> None:
     """A folder without callbacks for writing refuses what would write."""
     assert server.http.get("/read-only" + FILE).body == b"hello"
     assert server.http.put("/read-only/file", b"x").status == 403
-    assert curl(server, "MKCOL", "/read-only/new")[0] == 403
+    assert server.http.request("MKCOL", "/read-only/new").status == 403
     assert server.http.delete("/read-only" + FILE).status == 403
 
 
@@ -108,7 +95,7 @@ def test_failures(
 ) -> None:
     """A callback that fails is status 500, and the log says why; the next request works."""
     server.http.post("/mode", json.dumps(mode))
-    assert curl(server, method, path, "-H", "Depth: 1")[0] == 500
+    assert server.http.request(method, path, headers=DEPTH).status == 500
     server.wait_log(logged)
     server.http.post("/mode", "{}")
     assert server.http.get("/dav/plain" + FILE).body == b"hello"

@@ -18,8 +18,20 @@ SCRIPT = """
     if {method!r}:
         multiprocessing.set_start_method({method!r})
 
+    # What only Orthanc's own process can do.
+    script = json.loads(orthanc.GetConfiguration())["Plugins"]
+    folder, token = orthanc.GetOrthancDirectory(), orthanc.GenerateRestApiAuthorizationToken()
+    name = orthanc.GenerateUuid()
+    orthanc.SetDescription("doubles")
+    orthanc.LogWarning("imported")
+
     def double(x):
         return 2 * x
+
+    def tell():
+        orthanc.LogWarning("told by a worker")
+        orthanc.LogInfo("not shown")
+        return [script, folder, len(token), len(name), sys.argv]
 
     def nested(x):
         if multiprocessing.current_process().daemon:
@@ -47,6 +59,7 @@ SCRIPT = """
     process = multiprocessing.Process(target=end, args=(3,))
     process.start()
     process.join()
+    sys.path = [os.getcwd()]  # of no use for a worker's own imports
 
     def facts(output, uri, **request):
         with concurrent.futures.ProcessPoolExecutor(1) as own:
@@ -64,6 +77,8 @@ SCRIPT = """
             "exits": [process.exitcode, later.exitcode],
             "nested": inner,
             "sdk": pool.apply(try_sdk),
+            "told": pool.apply(tell),
+            "here": tell(),
         }}), "application/json")
 
     orthanc.RegisterRestCallback("/facts", facts)
@@ -89,6 +104,9 @@ def test_started_at_import(orthanc_server: OrthancFactory, method: str) -> None:
     assert found["exits"] == [3, 4]
     assert found["nested"] == 10
     assert ("forked child" if forked else "needs a running Orthanc") in found["sdk"]
+    assert found["told"] == found["here"]
+    server.wait_log(r"W \(process \d+\): told by a worker")
+    assert "not shown" not in server.log_text()
     assert server.http.get("/alive").json() == {"alive": True}
     assert server.stop() == 0
     assert not [line for line in server.log_text().splitlines() if "Traceback" in line]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 from orthanc_async import _server_config
-from orthanc_async._cli import _access, _checks, main
+from orthanc_async._cli import _access, _checks, _sdk, main
 from orthanc_async._cli._findings import Finding, Level
 
 if TYPE_CHECKING:
@@ -46,12 +46,75 @@ def test_no_orthanc(monkeypatch: pytest.MonkeyPatch) -> None:
         ("1.12.7", Level.OK, "same SDK"),
         ("1.12.10", Level.WARNING, "newer than Orthanc 1.12.7"),
         ("1.10.1", Level.WARNING, "older than Orthanc 1.12.7"),
+        ("1.12.6", Level.OK, "has no more functions"),
     ],
 )
 @pytest.mark.usefixtures("orthanc")
 def test_sdk_version(sdk: str, level: Level, text: str) -> None:
     """The SDK's version is compared as a version, not as a text."""
     assert any(text in line for line in only(_checks.check_orthanc(sdk), level))
+
+
+def details(findings: Iterable[Finding], level: Level) -> dict[str, str]:
+    """Return what stands below the finding of a level."""
+    (found,) = [finding for finding in findings if finding.level is level]
+    return dict(found.details)
+
+
+def test_what_orthanc_lacks() -> None:
+    """What came after the installed Orthanc is listed by version, and none of it twice."""
+    lacks = details(_sdk.check_sdk("1.12.8", "1.12.8"), Level.NOTE)
+    assert set(lacks) == {"1.12.9", "1.12.10", "1.13.0"}
+    assert "HTTP authentication (RegisterHttpAuthentication)" in lacks["1.12.9"]
+    assert lacks["1.12.9"].endswith("; SetStableStatus")
+    assert "RegisterFindCallback2" in lacks["1.12.10"]
+    old = details(_sdk.check_sdk("1.10.1", "1.10.1"), Level.NOTE)
+    assert "streamed answers (RestOutput.SendStreamChunk" in old["1.12.6"]
+    assert "key-value stores (" in old["1.12.8"]
+    assert list(old) == sorted(old, key=lambda text: [int(part) for part in text.split(".")])
+
+
+def test_what_an_older_header_lacks() -> None:
+    """A plugin that was built with an older header says what it lacks; Orthanc lacks the rest."""
+    findings = list(_sdk.check_sdk("1.12.6", "1.12.8"))
+    (line,) = only(findings, Level.WARNING)
+    assert line.endswith("build again")
+    assert set(details(findings, Level.WARNING)) == {"1.12.8"}
+    assert "1.12.8" not in details(findings, Level.NOTE)
+    newest = list(_sdk.check_sdk("1.12.6", "mainline (0123)"))
+    assert "1.13.0" in details(newest, Level.WARNING)
+    assert not only(newest, Level.NOTE)
+
+
+def test_a_newer_header_in_an_older_orthanc() -> None:
+    """What such a plugin has bound and this Orthanc does not have is listed, too."""
+    findings = list(_sdk.check_sdk("1.13.0", "1.12.8"))
+    assert "newer than Orthanc 1.12.8" in only(findings, Level.WARNING)[0]
+    assert "1.12.9" in details(findings, Level.NOTE)
+
+
+def test_the_newest_is_quiet() -> None:
+    """An Orthanc that has everything is one line."""
+    (finding,) = _sdk.check_sdk("1.13.0", "1.13.0")
+    assert finding.level is Level.OK
+
+
+def test_never_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the generated package the versions are still compared."""
+    monkeypatch.setitem(sys.modules, "orthanc._since", None)
+    assert "newer than" in only(_sdk.check_sdk("1.13.0", "1.12.8"), Level.WARNING)[0]
+
+
+def test_details_are_wrapped_below_their_finding() -> None:
+    """A long list stays within the page, each of its lines beside its heading."""
+    long = ", ".join(["Function"] * 30)
+    finding = Finding(Level.NOTE, "text", "", (("1.9", long), ("1.10.1", "one")))
+    lines = finding.below()
+    assert len(lines) > 3
+    assert max(map(len, lines)) <= 99
+    assert lines[0].startswith(" " * 9 + "1.9     Function")
+    assert lines[1].startswith(" " * 19 + "Function")
+    assert lines[-1] == " " * 9 + "1.10.1  one"
 
 
 def test_what_is_not_orthanc(orthanc: Path) -> None:
@@ -215,9 +278,10 @@ def test_missing_script(tmp_path: Path) -> None:
 
 
 def test_exit_code_one_with_an_error(tmp_path: Path) -> None:
-    """The command's exit code tells of an error; every finding is a line of its own."""
+    """The command's exit code tells of an error; findings are lines of their own."""
     answer = CliRunner().invoke(main, ["doctor", str(tmp_path / "none.py")])
     assert answer.exit_code == 1
     lines = answer.output.splitlines()
     assert any(line.startswith("error ") and "none.py" in line for line in lines)
-    assert all(line.split()[0] in ("ok", "warning", "error") for line in lines)
+    heads = [line for line in lines if not line.startswith("   ")]
+    assert all(line.split()[0] in ("ok", "note", "warning", "error") for line in heads)

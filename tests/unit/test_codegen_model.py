@@ -17,8 +17,9 @@ from orthanc_codegen.doxygen import parse_comment
 from orthanc_codegen.errors import CodegenError
 from orthanc_codegen.naming import member_name, snake_case
 from orthanc_codegen.reader import read_header
-from orthanc_codegen.render import public_names
+from orthanc_codegen.render import public_names, python_since, render, version_number
 from orthanc_codegen.shapes import build_sdk
+from orthanc_codegen.texts import full_text, official
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -234,6 +235,40 @@ def test_unknown_shape_fails_with_the_name(
         bind(text)
 
 
+def test_official_result(bind: Callable[[str], Sdk]) -> None:
+    """Where the official plugin gives something of its own, the CamelCase form does, too."""
+    sdk = bind(
+        """
+        static inline OrthancPluginErrorCode OrthancPluginSetStableStatus(
+            OrthancPluginContext* context, uint8_t* changed, const char* resourceId)
+            { return OrthancPluginErrorCode_Success; }
+        """
+    )
+    operation = operations(sdk)["SetStableStatus"]
+    assert operation.python_result == "bool"
+    assert official(operation).python_result == "tuple[int, int]"
+    assert "0, and whether" in full_text(official(operation))
+    ops = render(sdk)["sdk_ops.hpp"]
+    assert (
+        "official_result() { return py::make_tuple(0, static_cast<int>(changed_.get())); }" in ops
+    )
+    stub = render(sdk)["orthanc/__init__.pyi"]
+    assert "def SetStableStatus(resourceId: str, /) -> tuple[int, int]:" in stub
+    assert "async def set_stable_status(resourceId: str, /) -> bool:" in stub
+
+
+def test_names_of_plugins(bind: Callable[[str], Sdk]) -> None:
+    """What names a plugin may be the official one's name, and only that argument."""
+    sdk = bind(
+        """
+        static inline void OrthancPluginSetRootUri2(
+            OrthancPluginContext* context, const char* plugin, const char* uri) {}
+        """
+    )
+    types = [item.cpp_type for item in operations(sdk)["SetRootUri2"].arguments]
+    assert types == ["PluginNameArgument", "StringArgument"]
+
+
 def test_class_without_a_free_function_fails(bind: Callable[[str], Sdk]) -> None:
     """An object that Python could never free stops the build."""
     with pytest.raises(CodegenError, match="OrthancPluginImage has no function that frees it"):
@@ -303,3 +338,31 @@ def test_comments_are_cut_into_parts() -> None:
     assert documentation.returns == "Nothing."
     assert documentation.notes == ("Take care.",)
     assert documentation.deprecated == "Use another."
+
+
+# The oldest supported Orthanc: what its header has needs no version.
+OLDEST = "1.10.1"
+
+
+def test_later_functions_are_those_of_the_header(header: Header, sdk: Sdk) -> None:
+    """The table of versions has all that the header marks as later, with the same versions."""
+    marked = {
+        item.name: item.since
+        for item in header.functions
+        if item.since and version_number(item.since) > version_number(OLDEST)
+    }
+    marked = {name: since for name, since in marked.items() if name not in sdk.excluded}
+    classes = {op.name: op.full_name for item in sdk.classes for op in item.operations}
+    marked = {classes.get(name, name): since for name, since in marked.items()}
+    assert {name: tables.LATER.get(name) for name in marked} == marked
+
+
+def test_later_functions_are_known_by_their_python_names(sdk: Sdk) -> None:
+    """Whatever the header, doctor is told the CamelCase names that scripts use."""
+    since = python_since(sdk)
+    assert since["RegisterMoveCallback3"] == "1.12.10"
+    assert "RegisterMoveCallback2" not in since
+    assert since["RestOutput.StartStreamAnswer"] == "1.12.6"
+    assert since["StoreKeyValue"] == "1.12.8"
+    assert not [name for name in since if name.startswith("OrthancPlugin") or name.islower()]
+    assert set(since) >= {name for names in tables.FEATURES.values() for name in names}

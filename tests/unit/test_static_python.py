@@ -40,8 +40,9 @@ def static_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.skipif(shutil.which("cmake") is None, reason="CMake is not installed")
 def test_cmake(static_python: Path, tmp_path: Path) -> None:
     """The configuration ends with the reason and with what to use instead."""
+    command = ["cmake", "-G", "Ninja", "-S", str(ROOT), "-B", str(tmp_path / "build")]
     result = subprocess.run(
-        ["cmake", "-S", ROOT, "-B", tmp_path / "build", f"-DPython_EXECUTABLE={static_python}"],
+        [*command, f"-DPython_EXECUTABLE={static_python}"],
         capture_output=True,
         text=True,
         check=False,

@@ -53,6 +53,9 @@ class Operation:
     documentation: Documentation
     pure: bool
     since: str = ""
+    official_result: str = ""  # C++ of official_result(), where the CamelCase form has its own
+    official_python: str = ""
+    official_returns: str = ""  # for its docstring
     hand_written: bool = False  # the C++ structure is in native/sdk/structures.hpp
 
     @property

@@ -30,7 +30,8 @@ column "since" names the first Orthanc with the function, where the header tells
 
 
 def _since(function: Function) -> str:
-    return function.since or LATER.get(function.name, "")
+    later = {name.rpartition(".")[2]: since for name, since in LATER.items()}
+    return function.since or later.get(function.name, "")
 
 
 def _link(name: str, docs: Path) -> str:

@@ -41,6 +41,7 @@ def _environment() -> Environment:
         typed_arguments=texts.typed_arguments,
         typed_method_arguments=texts.typed_method_arguments,
         result_type=texts.result_type,
+        official=texts.official,
     )
     return environment
 
@@ -55,6 +56,7 @@ def output_names() -> tuple[str, ...]:
         "orthanc/__init__.py",
         "orthanc/__init__.pyi",
         "orthanc/py.typed",
+        "orthanc/_since.py",
         *(f"orthanc/{name}" for name in _COPIED),
     )
 
@@ -88,7 +90,8 @@ def _absent(sdk: Sdk) -> dict[str, str]:
     # A stub may have the name of another function of the header (RegisterMoveCallback2).
     have = {item.name for item in sdk.stubs}
     for name, since in tables.LATER.items():
-        if name not in known and name not in have:
+        # The classes of methods have a message of their own.
+        if "." not in name and name not in known and name not in have:
             absent[name] = absent[snake_case(name)] = (
                 f"it needs the SDK of Orthanc {since} or newer, and this plugin was built with "
                 f"that of {sdk.version}"
@@ -101,6 +104,33 @@ def _absent(sdk: Sdk) -> dict[str, str]:
                 f"that of {sdk.version}"
             )
     return absent
+
+
+def python_since(sdk: Sdk) -> dict[str, str]:
+    """Return the first Orthanc with each function, bound or known, by its CamelCase name."""
+    operations = (*sdk.functions, *(op for item in sdk.classes for op in item.operations))
+    since = {op.full_name: op.since for op in operations if op.since}
+    by_hand = {name for stub in all_stubs() for name in stub.functions}
+    since = {name: text for name, text in tables.LATER.items() if name not in by_hand} | since
+    for stub in all_stubs():
+        versions = [tables.LATER[name] for name in stub.functions if name in tables.LATER]
+        if versions and stub.kind == "function" and stub.name[0].isupper():
+            since[stub.name] = max(versions, key=version_number)
+    return since
+
+
+def version_number(text: str) -> tuple[int, ...]:
+    """Return a version so that it compares as versions do: 1.12.10 is after 1.12.9."""
+    return tuple(int(part) for part in text.split("."))
+
+
+def _since_by_version(sdk: Sdk) -> dict[str, list[str]]:
+    since = python_since(sdk)
+    versions = sorted(set(since.values()), key=version_number)
+    return {
+        version: sorted(name for name, text in since.items() if text == version)
+        for version in versions
+    }
 
 
 def _parts(sdk: Sdk) -> list[tuple[tuple[Operation, ...], tuple[HandleClass, ...]]]:
@@ -136,6 +166,9 @@ def render(sdk: Sdk) -> dict[str, str]:
             awaited_output=tables.AWAITED_OUTPUT,
         ),
         "orthanc/py.typed": "",
+        "orthanc/_since.py": text(
+            "since.py.j2", since=_since_by_version(sdk), features=tables.FEATURES
+        ),
     }
     for number, (functions, classes) in enumerate(_parts(sdk), start=1):
         files[f"sdk_generated_{number}.cpp"] = text(

@@ -162,6 +162,8 @@ class _Builder:
         if item.type == "const char*":
             if self.nullable(item):
                 self.add(item, "OptionalStringArgument", "str | None")
+            elif not self.arguments and self.function.name in tables.NAME_A_PLUGIN:
+                self.add(item, "PluginNameArgument", "str")
             else:
                 self.add(item, "StringArgument", "str")
         elif item.type in _INTEGERS:
@@ -187,6 +189,7 @@ class _Builder:
     def finish(self) -> Operation:
         statement, python, result = self.results()
         name = self.function.name
+        official = tables.OFFICIAL_RESULTS.get(name, ("", "", ""))
         return Operation(
             name=name,
             class_name=self.class_name,
@@ -199,6 +202,9 @@ class _Builder:
             documentation=self.function.documentation,
             pure=name in tables.PURE,
             since=self.function.since,
+            official_python=official[0],
+            official_result=official[1].format(*(item.name for item in self.outputs)),
+            official_returns=official[2],
         )
 
     def results(self) -> tuple[str, str, str]:
@@ -262,6 +268,8 @@ class _Builder:
 def _by_hand(operation: Operation) -> Operation:
     python = {
         "CreateImageAccessor": "Image",
+        "ExtendOrthancExplorer": "None",
+        "ExtendOrthancExplorer2": "None",
         "GetImageBuffer": "bytes",
         "GetInstanceData": "bytes",
         "LookupDictionary": "dict[str, int]",

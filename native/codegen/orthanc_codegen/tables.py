@@ -49,14 +49,16 @@ DERIVED = {
     "GetFindQueryTagGroup": "GetFindQueryTag",
 }
 
-# Operations in native/sdk/structures.hpp, written by hand because the header does not tell what
-# their pointers mean.
+# Operations in native/sdk, written by hand because the header does not tell what their pointers
+# mean, or because the scripts of one plugin share what Orthanc keeps once.
 HAND_WRITTEN_OPERATIONS = (
     "CreateImageAccessor",
     "EncodeDicomWebJson",
     "EncodeDicomWebJson2",
     "EncodeDicomWebXml",
     "EncodeDicomWebXml2",
+    "ExtendOrthancExplorer",
+    "ExtendOrthancExplorer2",
     "GetImageBuffer",
     "GetInstanceData",
     "GetInstanceDicomWebJson",
@@ -69,6 +71,22 @@ TUPLES = {
     "AdoptDicomInstance": (("str", "str", "StoreStatus"), ("take_text", "take_text", "take")),
     "GetFindQueryTag": (("int", "int"), ("take", "take")),
 }
+
+# Functions whose first argument names a plugin: scripts give the official one's name.
+NAME_A_PLUGIN = ("ExtendOrthancExplorer2", "SetDescription2", "SetRootUri2")
+
+# What the CamelCase form gives where the official plugin gives something else than its twin: the
+# Python type, C++ for the value, with the first result as {}, and a text.
+OFFICIAL_RESULTS = {
+    "SetStableStatus": (
+        "tuple[int, int]",
+        "py::make_tuple(0, static_cast<int>({}_.get()))",
+        "0, and whether the status has changed, 1 or 0, as in the official plugin.",
+    ),
+}
+
+# What is raised, where it is a subclass of OrthancException.
+RAISED = {"LookupDictionary": "The tag is not known. This one is a TypeError, too."}
 
 # Classes whose Python type is written by hand, with strategies of their own for each operation.
 HAND_WRITTEN_CLASSES = ("DicomInstance", "RestOutput")
@@ -186,33 +204,78 @@ PURE = {
 # Methods of RestOutput that are awaited in an `async def` handler: the back-pressure.
 AWAITED_OUTPUT = ("SendMultipartItem", "SendMultipartItem2", "SendStreamChunk")
 
-# Since which version of Orthanc's SDK there is a function that an older header does not have, for
-# the message to a script that asks for it.
+# Since which version of Orthanc's SDK there is what the oldest supported header (1.10.1) does not
+# have, for the message to a script that asks for it and for `orthanc-async doctor`. A method is
+# named with its class. Excluded functions are not here.
 LATER = {
     "AcknowledgeQueueValue": "1.12.10",
     "AdoptDicomInstance": "1.12.8",
+    "ClearCurrentThreadName": "1.13.0",
     "CreateKeysValuesIterator": "1.12.8",
     "DeleteKeyValue": "1.12.8",
     "DequeueValue": "1.12.8",
+    "DicomConnection.GetConnectionCalledAet": "1.12.10",
+    "DicomConnection.GetConnectionRemoteAet": "1.12.10",
+    "DicomConnection.GetConnectionRemoteIp": "1.12.10",
     "EmitAuditLog": "1.12.9",
     "EnqueueValue": "1.12.8",
+    "ExtendOrthancExplorer2": "1.12.4",
     "GetAttachmentCustomData": "1.12.8",
     "GetDatabaseServerIdentifier": "1.11.1",
     "GetKeyValue": "1.12.8",
     "GetQueueSize": "1.12.8",
+    "KeysValuesIterator.KeysValuesIteratorGetKey": "1.12.8",
+    "KeysValuesIterator.KeysValuesIteratorGetValue": "1.12.8",
+    "KeysValuesIterator.KeysValuesIteratorNext": "1.12.8",
     "LoadDicomInstance": "1.12.1",
     "LogMessage": "1.12.4",
     "RegisterAuditLogHandler": "1.12.9",
-    "RegisterHttpAuthentication": "1.12.9",
-    "RegisterStorageArea3": "1.12.8",
     "RegisterFindCallback2": "1.12.10",
+    "RegisterHttpAuthentication": "1.12.9",
     "RegisterMoveCallback2": "1.12.10",
+    "RegisterStorageArea3": "1.12.8",
     "RegisterStorageCommitmentScpCallback2": "1.12.10",
     "RegisterWorklistCallback2": "1.12.10",
     "ReserveQueueValue": "1.12.10",
+    "RestOutput.SendStreamChunk": "1.12.6",
+    "RestOutput.StartStreamAnswer": "1.12.6",
     "SetAttachmentCustomData": "1.12.8",
     "SetCurrentThreadName": "1.12.2",
+    "SetDescription2": "1.12.4",
     "SetMetricsIntegerValue": "1.12.1",
+    "SetRootUri2": "1.12.4",
     "SetStableStatus": "1.12.9",
     "StoreKeyValue": "1.12.8",
+}
+
+# What several of those are together, under one name for people.
+FEATURES = {
+    "streamed answers": ("RestOutput.SendStreamChunk", "RestOutput.StartStreamAnswer"),
+    "key-value stores": (
+        "CreateKeysValuesIterator",
+        "DeleteKeyValue",
+        "GetKeyValue",
+        "KeysValuesIterator.KeysValuesIteratorGetKey",
+        "KeysValuesIterator.KeysValuesIteratorGetValue",
+        "KeysValuesIterator.KeysValuesIteratorNext",
+        "StoreKeyValue",
+    ),
+    "queues": ("DequeueValue", "EnqueueValue", "GetQueueSize"),
+    "queues whose values are acknowledged": ("AcknowledgeQueueValue", "ReserveQueueValue"),
+    "custom data of attachments": (
+        "GetAttachmentCustomData",
+        "RegisterStorageArea3",
+        "SetAttachmentCustomData",
+    ),
+    "HTTP authentication": ("RegisterHttpAuthentication",),
+    "audit logs": ("EmitAuditLog", "RegisterAuditLogHandler"),
+    "DICOM servers that are told the connection": (
+        "DicomConnection.GetConnectionCalledAet",
+        "DicomConnection.GetConnectionRemoteAet",
+        "DicomConnection.GetConnectionRemoteIp",
+        "RegisterFindCallback2",
+        "RegisterMoveCallback3",
+        "RegisterStorageCommitmentScpCallback2",
+        "RegisterWorklistCallback2",
+    ),
 }

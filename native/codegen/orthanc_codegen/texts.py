@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from . import tables
@@ -84,7 +85,8 @@ def full_text(operation: Operation) -> str:
         elif text.startswith("The NULL value in case of error, or the "):
             text = f"The {text.split(' or the ', 1)[1].split('.', 1)[0]}."
         parts.append(f"Returns:\n    {text}")
-    parts.append("Raises:\n    OrthancException: The call failed.")
+    raised = tables.RAISED.get(operation.name, "The call failed.")
+    parts.append(f"Raises:\n    OrthancException: {raised}")
     parts += [f"Note: {note}" for note in documentation.notes]
     if documentation.deprecated:
         parts.append(f"Deprecated: {documentation.deprecated}")
@@ -121,6 +123,14 @@ def typed_arguments(operation: Operation) -> str:
 def typed_method_arguments(operation: Operation) -> str:
     """Return the parameters of a method with their types."""
     return _positional(["self", *(_typed(item) for item in operation.arguments)])
+
+
+def official(operation: Operation) -> Operation:
+    """Return the operation as its CamelCase form gives its result."""
+    if not operation.official_python:
+        return operation
+    documentation = replace(operation.documentation, returns=operation.official_returns)
+    return replace(operation, python_result=operation.official_python, documentation=documentation)
 
 
 def result_type(operation: Operation) -> str:

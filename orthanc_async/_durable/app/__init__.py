@@ -6,8 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import orthanc
-from orthanc_async import _registry, rest
+from orthanc_async import _explorer, _registry, rest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +47,7 @@ def register() -> None:
     rest.get("/async/app/app/index.html")(_to_index_above)
     rest.get("/async/app/{file:path}")(_file)
     script = (_FOLDER / "explorer.js").read_text("utf-8")
-    orthanc.ExtendOrthancExplorer(script)
+    _explorer.extend("durable", script)
 
 
 # Orthanc hands over "/async/app/" without its last slash, so relative addresses in the page
