@@ -20,6 +20,8 @@ class Receiver:
         headers: Of each of these requests.
         status: What is answered.
         delay: Seconds that a request takes longer.
+        keep: Whether bodies are kept.
+        bytes: How many have come.
     """
 
     def __init__(self, port: int = 0) -> None:
@@ -28,6 +30,8 @@ class Receiver:
         self.headers: list[dict[str, str]] = []
         self.status = 200
         self.delay = 0.0
+        self.keep = True
+        self.bytes = 0
         self._lock = threading.Lock()
         receiver = self
 
@@ -71,7 +75,8 @@ class Receiver:
         with self._lock:
             self.requests.append(path)
             self.headers.append(headers)
-            if self.status < 300:
+            self.bytes += len(body)
+            if self.keep and self.status < 300:
                 self.files[path] = body
 
     def __enter__(self) -> Self:
