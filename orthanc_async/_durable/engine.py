@@ -298,15 +298,13 @@ class Engine:
 
     async def _run_beside(self, companion: Companion) -> None:
         what = f"{companion.__module__}.{companion.__qualname__}"
-        trouble = self.trouble
         while not self._halted.is_set():
             try:
                 await companion(self)
             except StoreError as error:
-                seconds = trouble.failed(what, error)
+                logger.error("%s: %s; it is begun again", what, error)  # noqa: TRY400 - says all
             except Exception:
                 logger.exception("%s failed; it is begun again", what)
-                seconds = BESIDE_AGAIN
             else:
                 return
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(BESIDE_AGAIN)

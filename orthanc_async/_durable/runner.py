@@ -151,7 +151,8 @@ class Run:
         if self.entry.interruptions >= POISON:
             self.ended = True
             error = f"interrupted {self.entry.interruptions} times: it may be what ends the server"
-            return Dead("poison", self.entry.error or error, self.entry.resume)
+            error = self.entry.error or error
+            return Dead("poison", error, self.entry.resume, counted=False)
         context = contextvars.Context()
         context.run(attempts._current.set, self.attempt)
         loop = asyncio.get_running_loop()

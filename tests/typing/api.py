@@ -36,6 +36,7 @@ from orthanc_async import (
     rest,
     run_coroutine,
     storage,
+    tasks,
     transcoder,
     webdav,
 )
@@ -102,6 +103,26 @@ async def changed(change: Change) -> None:
 
 @on_change(orthanc.ChangeType.NEW_STUDY, orthanc.ChangeType.DELETED)
 def filtered(change: Change) -> None: ...
+
+
+@on_stable_study(durable="archive", since="all", retry=tasks.Retry(attempts=3), timeout=60)
+async def delivered(study: Study) -> None:
+    assert_type(tasks.current(), tasks.Attempt)
+    added = await thumbnail.enqueue(study.id, delay=5, key="a")
+    assert_type(added.id, int)
+    assert_type(await tasks.get(added.id), tasks.Entry | None)
+
+
+@on_change(orthanc.ChangeType.NEW_STUDY, durable="log")
+def logged(change: Change) -> None: ...
+
+
+@tasks.task(queue="thumbnails", backoff=5)
+def thumbnail(study: str) -> int:
+    return len(study)
+
+
+assert_type(thumbnail("a"), int)
 
 
 @on_stable_study

@@ -148,7 +148,7 @@ class MemoryStore(Store):
         elif isinstance(outcome, Dead):
             self._set(
                 row.id, state=State.DEAD, reason=outcome.reason, error=outcome.error,
-                resume=outcome.resume, attempts=row.attempts + 1, progress=progress,
+                resume=outcome.resume, attempts=row.attempts + outcome.counted, progress=progress,
             )  # fmt: skip
         else:
             assert isinstance(outcome, Again)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -552,3 +554,58 @@ def test_names(name: str) -> None:
     """A name has characters that a URL and a log line can have."""
     with pytest.raises(ValueError, match="letters"):
         _queue(print, name)
+
+
+def test_only_who_uses_it_pays() -> None:
+    """Events, tasks in the background and hooks import nothing of this."""
+    code = """
+import sys, orthanc, orthanc_async as oa
+from orthanc_async import _lifespan
+orthanc.RegisterOnChangeCallback = lambda handler: None
+oa.on_stable_study(lambda study: None)
+assert not [name for name in sys.modules if "_durable" in name or "sqlite" in name]
+oa.on_stable_study(lambda study: None, durable="a")
+assert "orthanc_async._durable.engine" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+async def test_beside(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """What runs beside the worker is prepared first, begun again when it fails, and cancelled."""
+    monkeypatch.setattr(engine, "BESIDE_AGAIN", 0.0)
+    order = []
+
+    async def prepare() -> None:
+        order.append("prepared")
+
+    async def companion(running: Engine) -> None:
+        order.append(f"open {running.is_open}")
+        if len(order) == 2:
+            raise StoreError("it failed")
+        try:
+            await asyncio.sleep(60)
+        finally:
+            order.append("cancelled")
+
+    async def handler(_: int) -> None:
+        pass
+
+    _queue(handler)
+    engine.beside(companion, before=prepare)
+    store = MemoryStore()
+    async with _running(store):
+        await _until(lambda: len(order) == 3)
+    assert order == ["prepared", "open True", "open True", "cancelled"]
+    assert "it failed" in caplog.text
+
+
+async def test_too_late() -> None:
+    """What is declared once Orthanc has started is refused."""
+
+    async def handler(_: int) -> None:
+        pass
+
+    _queue(handler)
+    async with _running(MemoryStore()):
+        with pytest.raises(RuntimeError, match="top level of a script"):
+            _queue(handler, "late")
