@@ -5,7 +5,7 @@ import os
 
 from orthanc_async import Study, forward, rest
 
-targets = {}
+targets: dict[str, forward.Destination] = {}
 url = os.environ.get("TARGET", "")
 key = "a key for this test only"
 if url:
@@ -36,7 +36,7 @@ if "S3" in os.environ:
 
 
 @rest.post("/send/{target}/{study}")
-async def send(request):
+async def send(request: rest.Request) -> dict[str, str]:
     try:
         await targets[request.path["target"]](Study(request.path["study"]))
     except Exception as error:

@@ -11,6 +11,7 @@ import pydicom
 import pydicom.data
 import pytest
 from integration.forward_receiver import Receiver
+from pydicom.uid import UID
 
 SIZE = 500_000
 MOST = 64 * 2**20
@@ -45,7 +46,9 @@ def upload(server: Any, count: int) -> str:
     data.Rows, data.Columns = SIZE // 1000, 500
     data.PixelData = bytes(range(250)) * (SIZE // 250)
     for number in range(count):
-        data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{number + 1}"
+        data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = UID(
+            f"1.2.3.{number + 1}"
+        )
         data.InstanceNumber = number
         buffer = io.BytesIO()
         data.save_as(buffer)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import orthanc
 import pytest
-from memory_store import MemoryStore
 from orthanc_async import _registry
 from orthanc_async._durable import attempt, engine, runner, worker
 from orthanc_async._durable.attempt import Backoff, GiveUp, Policy, Retry, RetryLater
@@ -23,6 +22,7 @@ from orthanc_async._durable.store import (
     StoreError,
     StoreLockedError,
 )
+from unit.durable.memory_store import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

@@ -14,11 +14,11 @@ from urllib.parse import parse_qs, urlsplit
 import orthanc
 import orthanc_async as oa
 import pytest
-from memory_store import MemoryStore
 from orthanc_async import _registry
 from orthanc_async._durable import reader, sweep
 from orthanc_async._durable.engine import Engine
 from orthanc_async._durable.store import State
+from unit.durable.memory_store import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
