@@ -13,10 +13,10 @@ from orthanc_async._durable.engine import Engine, Kind, Queue
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from memory_store import MemoryStore
     from orthanc_async._durable.store import (
         State,
     )
+    from unit.durable.memory_store import MemoryStore
 
 
 SOON = Backoff(0.0, 0.0)
