@@ -61,10 +61,6 @@ FAILURES = {
         "SendHttpStatus demands a third argument, the size, which later versions refuse", ("4.0",)
     ),
     "not UTF-8": Failure("a path or a header that is not UTF-8 is a 500", ALL),
-    "error of a move's step": Failure(
-        "an ErrorCode that a step of a C-MOVE returns is ignored, and its sender told success",
-        ("5.0", "7.1"),
-    ),
     "failed handler lets through": Failure(
         "what a handler of received instances failed on is stored, and its sender told success",
         ALL,
