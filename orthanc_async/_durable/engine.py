@@ -109,14 +109,15 @@ class Engine:
         return self._worker.trouble
 
     def running(self) -> list[Running]:
-        """Return the attempts that run on this server, with their live progress."""
+        """Return the attempts that run on this server, with their live progress, oldest first."""
         if self._worker is None:
             return []
-        return [
+        running = [
             Running(run.entry.id, run.queue.name, run.attempt, run.started)
             for run in self._worker.runs
             if not run.ended
         ]
+        return sorted(running, key=lambda one: (one.started, one.entry_id))
 
     def wake(self) -> None:
         """Have the worker look for entries that are due."""

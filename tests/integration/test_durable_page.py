@@ -62,6 +62,11 @@ class Browser:
         script = "return document.querySelector(arguments[0])?.innerText ?? ''"
         return str(self.driver.execute_script(script, selector))
 
+    def texts(self, selector: str) -> set[str]:
+        """Return what all such elements show, at one moment: the page draws anew at any time."""
+        script = "return [...document.querySelectorAll(arguments[0])].map((one) => one.innerText)"
+        return set(self.driver.execute_script(script, selector))
+
     def wait_text(self, selector: str, wanted: str) -> str:
         """Wait until an element shows a text; return all that it shows."""
         return wait_until(
@@ -242,7 +247,7 @@ def test_ten_thousand(server: Orthanc, browser: Browser) -> None:
     shown = browser.wait_text("#entries-title", "failed")
     assert shown == "Entries failed"
     wait_until(
-        lambda: {one.text for one in browser.find(".entries td .badge")},
+        lambda: browser.texts(".entries td .badge"),
         "only failed ones",
         done=lambda found: found == {"failed"},
     )
