@@ -27,6 +27,7 @@ routes = web.RouteTableDef()
 @routes.post("/studies/{study}/instances/{instance}")
 async def receive_file(request: web.Request) -> web.Response:
     """Store one DICOM file."""
+    await body_of(request)  # kept by aiohttp, also when the sender ends meanwhile
     await asyncio.sleep(request.app[DELAY])
     return await store(request, f"{identifier(request, 'instance')}.dcm")
 
@@ -52,10 +53,18 @@ def identifier(request: web.Request, name: str) -> str:
     return value
 
 
+async def body_of(request: web.Request) -> bytes:
+    """Return the whole body; a sender that ends before that is no error of ours."""
+    try:
+        return await request.read()
+    except ConnectionError:
+        raise web.HTTPBadRequest(text="the body broke off\n") from None
+
+
 async def store(request: web.Request, name: str) -> web.Response:
     """Write the body to a file that is there whole or not at all."""
     folder = request.app[FOLDER] / identifier(request, "study")
-    body = await request.read()
+    body = await body_of(request)
 
     def write() -> None:
         folder.mkdir(parents=True, exist_ok=True)

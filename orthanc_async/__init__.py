@@ -1,4 +1,4 @@
-"""Asynchronous plugins for Orthanc: routes, events, DICOM services, resources and lifecycle.
+"""Asynchronous plugins for Orthanc: routes, events, forwarding, DICOM services, lifecycle.
 
 Everything is imported when it is first used, so that a script that needs only the routes
 does not pay for the rest.
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         audit,
         dicom,
         events,
+        forward,
         http_access,
         images,
         incoming,
@@ -99,6 +100,7 @@ __all__ = [
     "dicom",
     "events",
     "every",
+    "forward",
     "http_access",
     "http_authentication",
     "http_filter",
@@ -142,6 +144,7 @@ _MODULES = frozenset(
         "audit",
         "dicom",
         "events",
+        "forward",
         "http_access",
         "images",
         "incoming",

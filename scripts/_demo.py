@@ -1,4 +1,4 @@
-"""The demo: a study goes through Orthanc to a web service, step by step, with times.
+"""The demo: Orthanc is killed while it forwards a study, and nothing is lost; step by step.
 
 Called by scripts/demo. Nothing is left behind but the installed packages.
 """
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 EXAMPLES = Path(__file__).absolute().parent.parent / "examples"
 SCRIPT = EXAMPLES / "forward_stable_studies.py"
 STABLE_AGE = 1  # seconds without a new file, then a study is stable
-FILE_DELAY = 0.25  # seconds the service takes for a file, as one over the internet might
+QUEUE = "forward"  # the name of the durable subscription in SCRIPT
+FILE_DELAY = 0.5  # seconds the service takes for a file, as one over the internet might
 DEADLINE = 60.0
 POLL = 0.05
 
@@ -70,7 +71,7 @@ def main() -> int:
                 dicom_port=0,
             )
             with server:
-                step(f"Orthanc serves on {server.url} with examples/{SCRIPT.name}")
+                step(f"Orthanc (process {server.pid}) serves with examples/{SCRIPT.name}")
                 show_main_job(server, receiver_url, folder / "received", step)
                 if not options.once:
                     serve(server, receiver_url, folder / "received")
@@ -91,52 +92,89 @@ def main() -> int:
 
 
 def show_main_job(server: OrthancServer, receiver_url: str, received: Path, step: Steps) -> None:
-    """Upload a study, watch it being forwarded, compare what came."""
+    """Upload a study, kill Orthanc while it is forwarded, start it again, compare what came."""
     files, title = shipped_study()
     identifiers = {upload(server, file) for file in files}
     study = study_of(server, next(iter(identifiers)))
     step(f"{len(identifiers)} DICOM files uploaded: {title}")
     step(f"waiting until the study is stable ({STABLE_AGE} s without a new file) …")
+    kill_in_the_middle(server, received / study, len(identifiers), step)
+    server.start()
+    step(f"Orthanc (process {server.pid}) is started again")
     watch(server, study, step)
     whole = get_json(f"{receiver_url}/studies")
     if study not in whole:
-        raise DemoError("Orthanc says 'forwarded', but the receiver has no summary of the study")
+        raise DemoError("Orthanc says 'done', but the receiver has no summary of the study")
     compare(server, study, received / study, identifiers)
     size = sum(file.stat().st_size for file in (received / study).glob("*.dcm"))
     step(f"compared: the receiver's {len(identifiers)} files ({size} bytes) are those in Orthanc, "
          f"byte for byte")  # fmt: skip
+    step(f"deliveries are shown on {server.url}/async/app/")
+
+
+def kill_in_the_middle(server: OrthancServer, received: Path, files: int, step: Steps) -> None:
+    """Wait for the first file at the receiver, then give Orthanc no time for anything more.
+
+    Raises:
+        DemoError: no file came, or all had come before Orthanc ended.
+    """
+    deadline = time.monotonic() + DEADLINE
+    while not any(received.glob("*.dcm")):
+        check_alive(server)
+        if time.monotonic() > deadline:
+            raise DemoError(f"no file of the study arrived within {DEADLINE:g} s")
+        time.sleep(POLL)
+    process = server.pid
+    server.send_signal(signal.SIGKILL)
+    server.wait(DEADLINE)
+    arrived = len(list(received.glob("*.dcm")))
+    if (received / "summary.json").exists():
+        raise DemoError("the delivery was over before Orthanc was killed")
+    step(f"stable: forwarding began. kill -9 {process}: {arrived} of {files} files had arrived")
 
 
 def watch(server: OrthancServer, study: str, step: Steps) -> None:
-    """Ask the async route until the study is forwarded; it must answer meanwhile."""
+    """Ask for the delivery until it is done; Orthanc must answer meanwhile.
+
+    Raises:
+        DemoError: it did not end well, or not in time, or was not the one that was cut off.
+    """
     deadline = time.monotonic() + DEADLINE
-    answered: list[float] = []
+    answered = 0
     while time.monotonic() < deadline:
-        if server.exit_code is not None:
-            raise DemoError(f"Orthanc ended with exit code {server.exit_code}")
+        check_alive(server)
         began = time.monotonic()
-        state = get_json(f"{server.url}/forward/status")["studies"].get(study)
+        delivery = delivery_of(server, study)
         took = (time.monotonic() - began) * 1000
-        if state is None:
-            time.sleep(POLL)
-            continue
-        if state["state"] == "under way":
-            if not answered:
-                step(f"stable: the async handler forwards {state['files']} files")
-            if len(answered) % 4 == 0:
-                sent = f"{state['sent']} of {state['files']} files sent"
-                step(f"GET /forward/status answers in {took:.1f} ms meanwhile: {sent}")
-            answered.append(took)
-            time.sleep(POLL)
-            continue
-        if state["state"] != "forwarded":
-            raise DemoError(f"the handler says {state['state']!r}")
-        if not answered:
-            raise DemoError("no request was answered while the forwarding was under way")
-        step(f"forwarded: {state['sent']} files and the summary "
-             f"({len(answered)} requests answered meanwhile)")  # fmt: skip
-        return
+        state = delivery["State"] if delivery else "not written yet"
+        if delivery and state == "running":
+            progress = delivery["Progress"]
+            if answered % 10 == 0 and progress["Total"]:
+                step(f"GET /async/entries answers in {took:.1f} ms meanwhile: "
+                     f"{progress['Done']} of {progress['Total']} files sent")  # fmt: skip
+            answered += bool(progress["Total"])
+        elif delivery and state == "done":
+            if not delivery["Interruptions"]:
+                raise DemoError("the delivery is done, but was not cut off by the kill")
+            step(f"GET /async/entries/{delivery['ID']}: {delivery['Resource'][:18]}… is {state}, "
+                 f"interruptions: {delivery['Interruptions']}")  # fmt: skip
+            return
+        elif state in ("dead", "cancelled"):
+            assert delivery is not None
+            raise DemoError(f"the delivery is {state}: {delivery['Error']}")
+        time.sleep(POLL)
     raise DemoError(f"the study was not forwarded within {DEADLINE:g} s")
+
+
+def delivery_of(server: OrthancServer, study: str) -> Any:
+    """Return the delivery of a study, None before it has been written."""
+    try:
+        found = get_json(f"{server.url}/async/entries?queue={QUEUE}")["Entries"]
+    except DemoError as error:
+        if isinstance(error.__cause__, urllib.error.HTTPError) and error.__cause__.code == 503:
+            return None  # Orthanc answers a moment before the store is open
+        raise
+    return next((one for one in found if one["Resource"] == f"/studies/{study}"), None)
 
 
 def compare(server: OrthancServer, study: str, received: Path, uploaded: set[str]) -> None:
@@ -167,8 +205,10 @@ def serve(server: OrthancServer, receiver_url: str, received: Path) -> None:
         f"""
 Both go on until Ctrl-C. To try by hand:
 
+  {server.url}/async/app/             deliveries: what is under way, what failed and why
   {server.url}/app/explorer.html      Orthanc's own page
-  curl {server.url}/forward/status    the async route
+  curl {server.url}/async/entries     the deliveries as JSON
+  curl {server.url}/forward/status    the script's own async route
   curl {receiver_url}/studies           what the receiver has got
   ls {received}
 
@@ -181,6 +221,12 @@ Send another study (forwarded when {STABLE_AGE} s have passed without a new file
     )
     code = server.wait()
     raise DemoError(f"Orthanc ended by itself with exit code {code}")
+
+
+def check_alive(server: OrthancServer) -> None:
+    """Refuse an Orthanc that has ended by itself."""
+    if server.exit_code is not None:
+        raise DemoError(f"Orthanc ended by itself with exit code {server.exit_code}")
 
 
 def check_end(server: OrthancServer) -> None:

@@ -100,7 +100,7 @@ def test_receiver_refuses_other_names(receiver: tuple[str, Path]) -> None:
 
 
 def test_demo_once(tmp_path: Path) -> None:
-    """`--once` exits with 0 after every step, each a line with its time."""
+    """`--once` exits with 0 after a delivery that a kill of Orthanc has cut off."""
     answer = subprocess.run(
         [sys.executable, DEMO, "--once"],
         capture_output=True,
@@ -110,10 +110,39 @@ def test_demo_once(tmp_path: Path) -> None:
         check=False,
     )
     assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert answer.stderr == ""
     lines = answer.stdout.splitlines()
     assert all(re.match(r" *\d+\.\d\d s  \S", line) for line in lines), answer.stdout
-    for expected in ("uploaded", "stable", "meanwhile", "forwarded", "byte for byte"):
-        assert any(expected in line for line in lines), expected
+    steps = (
+        r"Orthanc \(process (?P<first>\d+)\) serves",
+        r"11 DICOM files uploaded",
+        r"kill -9 (?P=first): \d+ of 11 files had arrived",
+        r"Orthanc \(process (?!(?P=first)\))\d+\) is started again",
+        r"GET /async/entries answers in \S+ ms meanwhile",
+        r"GET /async/entries/\d+: \S+ is done, interruptions: 1",
+        r"the receiver's 11 files \(\d+ bytes\) are those in Orthanc, byte for byte",
+        r"shown on http://127\.0\.0\.1:\d+/async/app/",
+    )
+    assert re.search(".*?".join(steps), answer.stdout, re.DOTALL), answer.stdout
+
+
+def test_demo_without_a_delivery(tmp_path: Path) -> None:
+    """When nothing arrives at the receiver, the demo ends with 1 and says so."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(DEMO.parent)!r}); import _demo;"
+        "_demo.FILE_DELAY = 1000; _demo.DEADLINE = 2;"
+        "sys.argv[1:] = ['--once']; sys.exit(_demo.main())"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=120,
+        check=False,
+    )
+    assert answer.returncode == 1
+    assert "FAILED: no file of the study arrived within 2 s" in answer.stdout, answer.stdout
 
 
 def test_demo_tells_a_failure(tmp_path: Path) -> None:
@@ -152,10 +181,15 @@ def test_demo_serves_until_ctrl_c(tmp_path: Path) -> None:
                 break
         assert process.poll() is None, "".join(lines)
         shown = "".join(lines)
-        status = re.search(r"curl (http\S+/forward/status)", shown)
-        assert status, shown
-        with urllib.request.urlopen(status[1], timeout=20) as answer:
-            assert b'"forwarded"' in answer.read()
+        for path, expected in (
+            ("/forward/status", b'"forwarded"'),
+            ("/async/app/", b"<html"),
+            ("/async/entries", b'"done"'),
+        ):
+            address = re.search(rf"http\S+{path}(?=\s)", shown)
+            assert address, shown
+            with urllib.request.urlopen(address[0], timeout=20) as answer:
+                assert expected in answer.read()
         began = time.monotonic()
         os.killpg(process.pid, signal.SIGINT)
         rest, _ = process.communicate(timeout=60)

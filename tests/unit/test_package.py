@@ -24,7 +24,10 @@ def test_all() -> None:
         _ = orthanc_async.nothing  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("module", ["events", "images", "jobs", "lifecycle", "resources", "rest"])
+@pytest.mark.parametrize(
+    "module",
+    ["events", "forward", "images", "jobs", "lifecycle", "resources", "rest", "tasks"],
+)
 def test_all_of_modules(module: str) -> None:
     """Each public module says exactly what is public in it."""
     loaded = importlib.import_module(f"orthanc_async.{module}")
@@ -49,7 +52,8 @@ def test_routes_are_cheap_to_import() -> None:
         [sys.executable, "-P", "-c", code], check=True, capture_output=True, timeout=60
     )
     modules = json.loads(done.stdout)
-    for name in ("anyio", "aiohttp", "click", "orthanc_async.lifecycle", "orthanc_async.events"):
+    ours = [f"orthanc_async.{name}" for name in ("lifecycle", "events", "tasks", "forward")]
+    for name in ("anyio", "aiohttp", "click", *ours):
         assert name not in modules
 
 
