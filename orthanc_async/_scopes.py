@@ -22,8 +22,6 @@ from orthanc_async import _registry
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from anyio.abc import TaskGroup
-
 logger = logging.getLogger("orthanc_async.lifecycle")
 
 # SystemExit and KeyboardInterrupt would end the loop. A cancellation is none of these.
@@ -105,9 +103,9 @@ class Tasks:
 
     def __init__(self) -> None:
         self._clean_up = Deadline()
-        self._closing = asyncio.Event()
-        self._group: TaskGroup | None = None
-        self._early: list[tuple[asyncio.Task[None], str]] = []  # before the group is open
+        self._closing = False
+        self._changed = asyncio.Event()
+        self._new: list[tuple[asyncio.Task[None], str]] = []  # not in the group yet
         # A group has to be left by the task that has entered it, and start and stop are two.
         self._holder = asyncio.get_running_loop().create_task(
             self._hold(), name="background tasks", context=contextvars.Context()
@@ -116,11 +114,10 @@ class Tasks:
     def start(self, coroutine: Coroutine[Any, Any, Any], name: str) -> None:
         """Start a task; what it raises is logged."""
         label = f"the background task {name}"
-        task = start_apart(coroutine, label, task_name=name)
-        if self._group is None:
-            self._early.append((task, label))
-        else:
-            self._group.start_soon(wait_apart, task, label, self._clean_up)
+        # Into the group by the holder: this may be a callback of the loop, outside of any task,
+        # where anyio finds no event loop if sniffio is installed.
+        self._new.append((start_apart(coroutine, label, task_name=name), label))
+        self._changed.set()
 
     async def close(self, deadline: float) -> None:
         """Cancel the tasks and wait until they have ended, or the time is over.
@@ -129,14 +126,18 @@ class Tasks:
             deadline: By the loop's clock.
         """
         self._clean_up.time = deadline
-        self._closing.set()
+        self._closing = True
+        self._changed.set()
         await asyncio.wait([self._holder])
 
     async def _hold(self) -> None:
         async with anyio.create_task_group() as group:
-            self._group = group
-            for task, label in self._early:
-                group.start_soon(wait_apart, task, label, self._clean_up)
-            self._early.clear()
-            await self._closing.wait()
+            while True:
+                for task, label in self._new:
+                    group.start_soon(wait_apart, task, label, self._clean_up)
+                self._new.clear()
+                if self._closing:
+                    break
+                self._changed.clear()
+                await self._changed.wait()
             group.cancel_scope.cancel()

@@ -169,8 +169,9 @@ def test_background_failure_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     assert "ValueError: why" in caplog.text
 
 
+@pytest.mark.parametrize("thread", [False, True])
 @pytest.mark.parametrize("library", ["asyncio", "anyio"])
-def test_background_is_cancelled(library: str) -> None:
+def test_background_is_cancelled(library: str, thread: bool) -> None:  # noqa: FBT001
     """A stop cancels tasks once, so that they can await while they clean up, before the hooks."""
     seen: list[str] = []
 
@@ -190,7 +191,10 @@ def test_background_is_cancelled(library: str) -> None:
             seen.append("closed")
 
     async def body() -> None:
-        background(task())
+        if thread:
+            await asyncio.to_thread(lambda: background(task()))
+        else:
+            background(task())
         await asyncio.sleep(0)
 
     _run(body)
