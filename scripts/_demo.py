@@ -116,7 +116,7 @@ def kill_in_the_middle(server: OrthancServer, received: Path, files: int, step: 
     """Wait for the first file at the receiver, then give Orthanc no time for anything more.
 
     Raises:
-        DemoError: no file came, or all had come before Orthanc ended.
+        DemoError: no file came, or all had come before Orthanc ended, or it ended otherwise.
     """
     deadline = time.monotonic() + DEADLINE
     while not any(received.glob("*.dcm")):
@@ -126,7 +126,9 @@ def kill_in_the_middle(server: OrthancServer, received: Path, files: int, step: 
         time.sleep(POLL)
     process = server.pid
     server.send_signal(signal.SIGKILL)
-    server.wait(DEADLINE)
+    code = server.wait(DEADLINE)
+    if code != -signal.SIGKILL:
+        raise DemoError(f"Orthanc ended with exit code {code}, not by the kill")
     arrived = len(list(received.glob("*.dcm")))
     if (received / "summary.json").exists():
         raise DemoError("the delivery was over before Orthanc was killed")
