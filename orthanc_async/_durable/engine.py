@@ -99,7 +99,9 @@ class Engine:
             StoreError: It is not open; the text says why.
         """
         if self._store is None or self._worker is None:
-            raise self._failure or StoreError("the store of durable events and tasks is closed")
+            raise self._failure or StoreError(
+                "the store of durable events and tasks is being opened: try again in a moment"
+            )
         return self._store
 
     @property

@@ -228,23 +228,31 @@ class PostgresStore(Store):
         if not wanted:
             return []
         nonce = secrets.token_hex(12)
-        try:
-            rows = await self._all(
+        claiming = asyncio.ensure_future(
+            self._all(
                 postgres_sql.claim(list(wanted.values())),
                 lease=lease,
                 nonce=nonce,
                 server=self._server,
                 **{f"queue{number}": queue for number, queue in enumerate(wanted)},
             )
+        )
+        try:
+            # Not cancelled with the caller: a statement that is interrupted may be committed
+            # all the same, and even after it was given back.
+            rows = await asyncio.shield(claiming)
         except (asyncio.CancelledError, StoreError):
-            # It may have been committed all the same.
-            task = asyncio.ensure_future(self._give_back(list(wanted), nonce))
+            task = asyncio.ensure_future(self._give_back(claiming, list(wanted), nonce))
             self._given_back.add(task)
             task.add_done_callback(self._given_back.discard)
             raise
         return [Claim(self._read(row), f"{row[0]}-{nonce}") for row in rows]
 
-    async def _give_back(self, queues: list[str], nonce: str) -> None:
+    async def _give_back(
+        self, claiming: asyncio.Future[list[tuple[Any, ...]]], queues: list[str], nonce: str
+    ) -> None:
+        with contextlib.suppress(StoreError):
+            await claiming
         with contextlib.suppress(StoreError):  # the leases end by themselves
             await self._count(postgres_sql.GIVE_BACK, queues=queues, nonce=nonce)
 

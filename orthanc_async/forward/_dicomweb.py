@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from orthanc_async._durable.attempt import GiveUp, RetryLater
 from orthanc_async.forward import _dicomweb_answer, _source
 from orthanc_async.forward._destination import Delivery, Work
-from orthanc_async.forward._errors import check, excerpt
+from orthanc_async.forward._errors import excerpt
 from orthanc_async.forward._http_destination import HttpDestination
 from orthanc_async.forward._uid import uid_of
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _MOST_ANSWER = 16 * 2**20
 _NAMED = 3  # failed instances in an error
-_PARTLY = frozenset({202, 400, 409})  # some, or all, were not stored; the body may say which
+_REFUSED = frozenset({400, 409})
+_PARTLY = _REFUSED | {202}  # some, or all, were not stored; the body may say which
 
 
 def to_dicomweb(
@@ -65,24 +66,24 @@ class _DicomWeb(HttpDestination):
 
     async def deliver(self, delivery: Delivery) -> None:
         work = Work(delivery, await self.items(delivery))
-        failed: dict[str, int] = {}
+        failed: dict[str, int | str] = {}
         alone: list[Item] = []
         try:
             for batch in batches(work.left, self._batch, self._batch_bytes):
                 unnamed = await self._store(work, batch, failed)
-                # One instance that a server cannot take may have spoilt those after it.
+                # One instance that a server cannot take may have spoilt those with it.
                 alone += unnamed if len(batch) > 1 else ()
                 failed.update((item.uid, 0) for item in unnamed if len(batch) == 1)
             for item in alone:
-                if await self._store(work, [item], failed):
-                    failed[item.uid] = 0
+                unnamed = await self._store(work, [item], failed)
+                failed.update((item.uid, 0) for item in unnamed)
         finally:
             work.keep()
         if failed:
             self._raise(failed, len(work.items))
 
     async def _store(
-        self, work: Work, batch: Sequence[Item], failed: dict[str, int]
+        self, work: Work, batch: Sequence[Item], failed: dict[str, int | str]
     ) -> list[Item]:
         """Send a batch, note what was stored, and the reasons for what was not.
 
@@ -106,12 +107,20 @@ class _DicomWeb(HttpDestination):
                 length=body.length,
                 most=_MOST_ANSWER,
             )
-        stored = self._understood(answer)
+        stored = self._read(answer)
+        refused = answer.status in _REFUSED and not stored.said
+        if not refused:
+            self._check(answer, stored)
         unnamed = []
         for item in batch:
             uid, size = body.sent.get(item.instance, (None, 0))
             if uid is None and item.instance not in body.sent:  # left out by the transform
                 work.done(item, 0)
+            elif refused and len(batch) == 1:
+                text = excerpt(answer.body, self.secrets)
+                failed[uid or item.uid] = f"the server answers {answer.status}{text}"
+            elif refused:
+                unnamed.append(item)
             elif uid in stored.failed:
                 failed[str(uid)] = stored.failed[str(uid)]
             elif not stored.said or uid in stored.stored:
@@ -120,7 +129,7 @@ class _DicomWeb(HttpDestination):
                 unnamed.append(item)
         return unnamed
 
-    def _understood(self, answer: Answer) -> _dicomweb_answer.Stored:
+    def _read(self, answer: Answer) -> _dicomweb_answer.Stored:
         if not answer.whole:
             raise RetryLater(f"{answer.url} answers {answer.status} with more than can be read")
         kind = answer.headers.get("Content-Type", "").lower()
@@ -134,23 +143,25 @@ class _DicomWeb(HttpDestination):
                     f"({error}){text}"
                 ) from None
             stored = _dicomweb_answer.Stored()
+        return stored
+
+    def _check(self, answer: Answer, stored: _dicomweb_answer.Stored) -> None:
         if answer.status in _PARTLY and not stored.said:
-            check(answer, self.secrets)
             text = excerpt(answer.body, self.secrets)
             raise RetryLater(
                 f"{answer.url} answers 202 but not which instances were not stored{text}"
             )
-        return stored
 
-    def _raise(self, failed: dict[str, int], total: int) -> None:
+    def _raise(self, failed: dict[str, int | str], total: int) -> None:
         some = [
-            f"{uid}: {_dicomweb_answer.explain(reason)}"
+            f"{uid}: {reason if isinstance(reason, str) else _dicomweb_answer.explain(reason)}"
             for uid, reason in list(failed.items())[:_NAMED]
         ]
         more = f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
         text = f"{self.target} has not stored {len(failed)} of {total} instances: "
         text += "; ".join(some) + more
-        if any(_dicomweb_answer.passes(reason) for reason in failed.values()):
+        codes = [reason for reason in failed.values() if isinstance(reason, int)]
+        if any(map(_dicomweb_answer.passes, codes)):
             raise RetryLater(text)
         raise GiveUp(text, reason="instances-refused")
 

@@ -279,6 +279,11 @@ def check_url(url: object, where: str) -> str:
         raise ValueError(f"{where} needs a URL such as 'https://pacs.example/dicom-web'")
     if "@" in parts.netloc:
         raise ValueError(f"{where}: user and password belong into auth=forward.Basic(…)")
+    if "{" in url or "}" in url:
+        raise ValueError(
+            f"{where}: {shown(url)!r} holds braces: fields such as {{study}} are filled in path= "
+            "(of to_http), not in the URL"
+        )
     if parts.fragment or any(c.isspace() or not c.isprintable() for c in url):
         raise ValueError(f"{where}: {shown(url)!r} holds what no URL can")
     return url.rstrip("/") if not parts.query else url

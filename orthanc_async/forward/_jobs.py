@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import orthanc
 from orthanc_async._durable.attempt import RetryLater
+from orthanc_async._durable.store import LeaseLost
 from orthanc_async.forward._destination import Delivery, Destination, Work, logger
 from orthanc_async.forward._dicomweb import batches
 from orthanc_async.forward._errors import Down
@@ -73,6 +74,8 @@ def to_peer(
 
 
 class _Jobs(Destination):
+    __durable_shows_job__ = True  # no second job beside Orthanc's own
+
     def __init__(  # noqa: PLR0917 - called above
         self,
         kind: str,
@@ -107,12 +110,33 @@ class _Jobs(Destination):
             await self._go_on(work, begun)
         for batch in batches([i for i in work.left if i not in work.sent], self._batch,
                              _BATCH_BYTES):  # fmt: skip
-            job = await self._begin(batch)
-            marks = work.sent.marks(batch)
-            # Before anything else: whoever comes after a crash has to know of the job.
-            delivery.keep({"sent": work.sent.state(), "job": {"id": job, "of": marks}})
-            await delivery.attempt.save()
+            job = await self._begin_and_keep(work, batch)
             await self._wait(work, job, batch)
+
+    async def _begin_and_keep(self, work: Work, batch: Sequence[Item]) -> str:
+        delivery = work.delivery
+        beginning = asyncio.ensure_future(self._begin(batch))
+        cancelled = None
+        try:
+            await asyncio.wait([beginning])
+        except asyncio.CancelledError as error:
+            cancelled = error  # Orthanc begins it all the same
+        job = await beginning
+        marks = work.sent.marks(batch)
+        # Before anything else: whoever comes after a crash has to know of the job.
+        delivery.keep({"sent": work.sent.state(), "job": {"id": job, "of": marks}})
+        if cancelled is not None:
+            await _cancel_if_lost(delivery, job)
+            raise cancelled
+        try:
+            await delivery.attempt.save()
+        except asyncio.CancelledError:
+            await _cancel_if_lost(delivery, job)
+            raise
+        except LeaseLost:
+            await _cancel(job)
+            raise
+        return job
 
     async def _go_on(self, work: Work, begun: dict[str, Any]) -> None:
         """Wait for a job of an earlier attempt, if Orthanc still has it."""
@@ -155,6 +179,13 @@ class _Jobs(Destination):
         ) from error
 
     async def _wait(self, work: Work, job: str, batch: Sequence[Item]) -> None:
+        try:
+            await self._watch(work, job, batch)
+        except asyncio.CancelledError:
+            await _cancel_if_lost(work.delivery, job)
+            raise
+
+    async def _watch(self, work: Work, job: str, batch: Sequence[Item]) -> None:
         pause = _FIRST_LOOK
         already = work.count
         while True:
@@ -196,6 +227,19 @@ class _Jobs(Destination):
         if state.get("ErrorCode") in _UNREACHABLE:
             raise Down(text)
         raise RetryLater(text)
+
+
+async def _cancel_if_lost(delivery: Delivery, job: str) -> None:
+    # Otherwise the next attempt goes on with it.
+    if delivery.attempt.lost:
+        await _cancel(job)
+
+
+async def _cancel(job: str) -> None:
+    try:
+        await orthanc.rest_api_post(f"/jobs/{job}/cancel", b"")
+    except orthanc.OrthancException as error:  # it has ended meanwhile
+        logger.info("the job %s is not cancelled with its delivery: %s", job, error)
 
 
 async def _look(job: str) -> dict[str, Any] | None:

@@ -416,18 +416,24 @@ def test_many_instances(
     """)
     for file in dicom_files:
         server.upload(file)
-    logged = server.http.get("/changes?limit=1000").json()["Changes"]
-    names = {"NewInstance": "NEW_INSTANCE", "NewSeries": "NEW_SERIES"}
-    expected = {
+    names = {
+        "NewInstance": "NEW_INSTANCE",
+        "NewSeries": "NEW_SERIES",
+        "CompletedSeries": "COMPLETED_SERIES",
+    }
+
+    expected = sorted(
         (f"change/{change['Seq']}/{change['Date']}", names[change["ChangeType"]], change["ID"])
-        for change in logged
+        for change in server.http.get("/changes?limit=1000").json()["Changes"]
         if change["ChangeType"] in names
-    }
-    found = _wait(tmp_path, len(expected), "change")
-    got = {
-        (line["key"], line["type"], line["id"]) for line in found if line["type"] in names.values()
-    }
-    assert got == expected
+    )
+
+    def delivered() -> list[tuple[str, str, str]]:
+        lines = _deliveries(tmp_path, "change")
+        return sorted((line["key"], line["type"], line["id"]) for line in lines)
+
+    wait_until(delivered, "all deliveries", done=lambda found: found == expected)
+    assert {type_ for _, type_, _ in expected} == set(names.values())
     server.wait_json("/entries", _all_done)
     assert len(_deliveries(tmp_path, "study")) == 1
 

@@ -144,6 +144,19 @@ async def test_what_is_not_named_is_not_stored(fake: FakeOrthanc) -> None:
     assert attempts.progress.done == 5
 
 
+@pytest.mark.parametrize("status", [400, 409])
+async def test_a_batch_that_is_refused_plainly(fake: FakeOrthanc, status: int) -> None:
+    """A refusal that names no instance is for one of them: all others arrive, one by one."""
+    stow = Stow(lambda names: (status, "not this") if "2" in names else (200, document(names)))
+    attempts = Attempts()
+    with pytest.raises(
+        forward.GiveUp, match=rf"1 of 6 instances: 1\.2\.2: the server answers {status}: not this"
+    ):
+        await run(fake, stow, attempts)
+    assert attempts.progress.done == 5
+    assert stow.requests == [["0", "1"], ["2", "3"], ["4", "5"], ["2"], ["3"]]
+
+
 @pytest.mark.parametrize(
     ("status", "body", "error"),
     [
@@ -190,3 +203,10 @@ async def test_a_transform_leaves_out(fake: FakeOrthanc) -> None:
     await run(fake, stow, attempts, transform=transform, auth=auth)
     assert stow.requests == [["0"], ["0"], ["4", "5"]]
     assert attempts.progress.done == 6
+
+
+def test_fields_in_a_url() -> None:
+    """A URL takes no fields, and the error says where they belong."""
+    for make in (forward.to_http, forward.to_dicomweb, forward.to_webhook):
+        with pytest.raises(ValueError, match=r"holds braces: fields .* path= \(of to_http\)"):
+            make("https://pacs.example/{study}")

@@ -280,3 +280,17 @@ async def test_too_late() -> None:
     async with running_engine(MemoryStore()):
         with pytest.raises(RuntimeError, match="top level of a script"):
             add_queue(handler, "late")
+
+
+async def test_not_open_yet() -> None:
+    """Until the store has been opened it is said to be on its way; afterwards, to be closed."""
+    store = MemoryStore()
+    running = Engine(lambda: store)
+    with pytest.raises(StoreError, match="is being opened"):
+        _ = running.store
+    await running.start()
+    assert running.store is store
+    await running.stop(asyncio.get_running_loop().time() + 5)
+    await running.close()
+    with pytest.raises(StoreError, match="is closed: Orthanc stops"):
+        _ = running.store

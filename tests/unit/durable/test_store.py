@@ -372,7 +372,7 @@ async def test_cancelled_claim_is_given_back(store: Store) -> None:
     """A caller that is cancelled while it claims leaves nothing claimed, whenever that is."""
     await store.add([new("a")])
     for turns in range(25):
-        task = asyncio.ensure_future(store.claim({"q": 1}, 60))
+        task = asyncio.ensure_future(store.claim({"q": 1}, 600))
         for _ in range(turns):
             await asyncio.sleep(0.0002 if turns > 5 else 0)
         if not task.done():
@@ -383,7 +383,7 @@ async def test_cancelled_claim_is_given_back(store: Store) -> None:
             continue
         for claim in claims:  # none, while that of the turn before is not given back yet
             await store.finish(claim.token, Again(0, None, counted=False))
-    async with asyncio.timeout(10):
-        while not (found := await store.claim({"q": 1}, 60)):  # noqa: ASYNC110
+    async with asyncio.timeout(60):
+        while not (found := await store.claim({"q": 1}, 600)):  # noqa: ASYNC110
             await asyncio.sleep(0.001)
     assert found[0].entry.attempts == 0

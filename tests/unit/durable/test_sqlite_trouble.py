@@ -1,0 +1,179 @@
+"""The SQLite store with a file that is damaged, and on a disk that is full."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import sqlite3
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from orthanc_async._durable import sqlite_file
+from orthanc_async._durable.sqlite import SQLiteStore
+from orthanc_async._durable.store import Done, StoreDamagedError, StoreError
+from store_children import child, told
+from unit.durable.sqlite_files import NAME, filled, new
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+# --- damage
+
+
+def overwrite(path: Path, offset: int, length: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(random.Random(1).randbytes(length))
+
+
+@pytest.mark.parametrize("part", ["header", "middle", "end", "text"])
+async def test_damaged(tmp_path: Path, part: str) -> None:
+    """A damaged file is an error that names it and what helps, and is left as it is."""
+    path = await filled(tmp_path)
+    size = path.stat().st_size
+    if part == "header":
+        overwrite(path, 0, 100)
+    elif part == "middle":
+        overwrite(path, size // 2, 20_000)
+    elif part == "end":
+        os.truncate(path, size - 50_000)
+    else:
+        path.write_text("something else entirely\n" * 100)
+    before = path.read_bytes()
+    store = SQLiteStore(tmp_path, server="one")
+    with pytest.raises(StoreDamagedError) as caught:
+        await store.open()
+    for word in (str(path), "move it away", "is lost"):
+        assert word in str(caught.value)
+    assert path.read_bytes() == before
+    path.rename(path.with_name("away"))
+    await store.open()
+    assert await store.entries() == []
+    await store.close()
+
+
+async def test_damage_found_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not seen at opening, in a large file, is an error where it is met."""
+    path = await filled(tmp_path)
+    monkeypatch.setattr(sqlite_file, "CHECKED", 0)
+    overwrite(path, path.stat().st_size // 2, 20_000)
+    store = SQLiteStore(tmp_path, server="one")
+    await store.open()
+    with pytest.raises(StoreDamagedError, match=str(path)):
+        await store.entries(limit=1000)
+    assert await store.entry(1) is not None, "the rest is still there"
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["state = 'x'", "payload = '{'", "payload = x'ff'", "error = cast(x'ff' AS text)"],
+)
+async def test_damaged_entry(tmp_path: Path, change: str) -> None:
+    """An entry that says nonsense is named."""
+    path = await filled(tmp_path)
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"UPDATE entry SET {change} WHERE id = 7")
+    connection.close()
+    store = SQLiteStore(tmp_path, server="one")
+    await store.open()
+    with pytest.raises(StoreDamagedError, match=str(path)):
+        await store.entry(7)
+    await store.close()
+
+
+async def test_foreign_database(tmp_path: Path) -> None:
+    """Another program's database is not touched."""
+    path = tmp_path / NAME
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE entry (id)")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(StoreDamagedError, match="another program"):
+        await SQLiteStore(tmp_path, server="one").open()
+    assert path.read_bytes() == before
+
+
+# --- a full disk
+
+
+async def test_file_too_large(tmp_path: Path) -> None:
+    """What cannot be written is an error and leaves nothing; with room again, it goes on."""
+    with child("full", tmp_path) as process:
+        lines = told(process)
+        assert process.wait() == 0
+    failed = [" ".join(line) for line in lines if line[0] == "failed"]
+    assert len(failed) == 1
+    assert str(tmp_path / NAME) in failed[0]
+    added = {int(line[1]) for line in lines if line[0] == "added"}
+    assert len(added) > 3
+    store = SQLiteStore(tmp_path, server="one")
+    await store.open()
+    assert {entry.id for entry in await store.entries(limit=10_000)} == added
+    await store.close()
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """Mount a disk of 2 MB."""
+    # Not below pytest's own folder: a run that is killed leaves the mount, which nobody can remove
+    # as a folder.
+    folder = Path(tempfile.mkdtemp(prefix="orthanc-async-disk-"))
+    mounted = False
+    try:
+        made = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=2M", "none", folder],
+            capture_output=True,
+            check=False,
+        )
+        mounted = made.returncode == 0
+        if not mounted:
+            pytest.skip("no right to mount")
+        yield folder
+    finally:
+        if mounted:
+            # Lazily: also with a file that is still open.
+            subprocess.run(["umount", "-l", folder], check=True)
+        folder.rmdir()
+
+
+def fill_up(path: Path) -> None:
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(b"x" * 4096):
+            pass
+
+
+async def test_full_disk(small_disk: Path) -> None:
+    """On a full disk every change fails, nothing is lost, and reading goes on."""
+    store = SQLiteStore(small_disk, server="one")
+    await store.open()
+    await store.add([new("first"), new("second")])
+    [claim] = await store.claim({"q": 1}, 60)
+    ballast = small_disk / "ballast"
+    fill_up(ballast)
+    with pytest.raises(StoreError) as caught:
+        await store.add([new("large", payload="x" * 500_000)])
+    for word in (str(small_disk / NAME), "full", "make room"):
+        assert word in str(caught.value)
+    assert {entry.key for entry in await store.entries()} == {"first", "second"}
+    # Many at once: those that find room are written, the others are not.
+    results = await asyncio.gather(
+        *(store.add([new(number, payload="x" * 20_000)]) for number in range(20)),
+        return_exceptions=True,
+    )
+    assert any(isinstance(result, StoreError) for result in results)
+    keys = {entry.key for entry in await store.entries()} - {"first", "second"}
+    assert keys == {str(n) for n, result in enumerate(results) if isinstance(result, list)}
+    ballast.unlink()
+    await store.finish(claim.token, Done())
+    assert (await store.add([new("large", payload="x" * 500_000)]))[0].new
+    await store.close()
+    await store.open()
+    assert len(await store.entries()) == 3 + len(keys)
+    await store.close()
