@@ -7,7 +7,7 @@ import math
 
 from orthanc_async._durable.attempt import Backoff, Gate, Policy, Retry
 
-__all__ = ["backoff", "policy", "since", "timeout", "whole"]
+__all__ = ["backoff", "policy", "seconds", "since", "timeout", "whole"]
 
 TIME = "%Y%m%dT%H%M%S"  # as Orthanc writes times, always in UTC
 
@@ -18,13 +18,20 @@ def timeout(where: str, value: object) -> float | None:
     Raises:
         TypeError, ValueError: It is neither; `where` names the decorator in the text.
     """
-    if value is None:
-        return None
+    return None if value is None else seconds(where, "timeout", value)
+
+
+def seconds(where: str, name: str, value: object) -> float:
+    """Return a number of seconds above 0.
+
+    Raises:
+        TypeError, ValueError: It is none.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float):
-        message = f"{where}: timeout must be a number of seconds or None, not {value!r}"
+        message = f"{where}: {name} must be a number of seconds, not {value!r}"
         raise TypeError(message)
     if not (math.isfinite(value) and value > 0):
-        message = f"{where}: timeout must be finite and above 0, not {value!r}"
+        message = f"{where}: {name} must be finite and above 0, not {value!r}"
         raise ValueError(message)
     return float(value)
 
@@ -64,7 +71,7 @@ def policy(
     where: str,
     handler: object,
     retry: object = None,
-    seconds: object = None,
+    limit: object = None,
     concurrency: object = None,
 ) -> Policy:
     """Return the policy of a handler, with what its decorator was given laid over it.
@@ -81,7 +88,7 @@ def policy(
     gate: Gate | None = own.gate
     return Policy(
         own.retry if retry is None else retry,
-        own.timeout if seconds is None else timeout(where, seconds),
+        own.timeout if limit is None else timeout(where, limit),
         own.concurrency if concurrency is None else whole(where, "concurrency", concurrency),
         gate,
     )

@@ -72,7 +72,6 @@ class Run:
         self.over = asyncio.Event()
         self._save_in_store = save
         self._saved: tuple[str, Progress] = (json.dumps(entry.resume), Progress())
-        self._saved_resume: Json = entry.resume
         self._why: Why | None = None
         self._task: asyncio.Task[Any] | None = None
         self.attempt = Attempt(
@@ -108,10 +107,11 @@ class Run:
     # --- what it saves
 
     async def _save(self, resume: Json, progress: Progress) -> None:
-        text = json.dumps(resume)  # a TypeError is the handler's own
+        await self._write(json.dumps(resume), progress)  # a TypeError is the handler's own
+
+    async def _write(self, text: str, progress: Progress) -> None:
         await self._save_in_store(self.token, json.loads(text), progress)
         self._saved = (text, progress)
-        self._saved_resume = json.loads(text)
 
     async def save_if_changed(self) -> bool:
         """Write what `Attempt.keep` and `Attempt.advance` have set since the last time.
@@ -130,7 +130,7 @@ class Run:
             return False  # named when the attempt ends
         if (text, self.attempt.progress) == self._saved:
             return False
-        await self._save(self.attempt.resume, self.attempt.progress)
+        await self._write(text, self.attempt.progress)
         return True
 
     def _resume(self) -> Json:
@@ -143,7 +143,7 @@ class Run:
                 self,
                 error,
             )
-            return self._saved_resume
+            return json.loads(self._saved[0])
 
     # --- the run
 

@@ -17,13 +17,10 @@ from orthanc_async._durable.runner import POISON, Run, Why
 from orthanc_async._durable.store import LeaseLost, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine, Mapping
-    from typing import Any
+    from collections.abc import Collection, Mapping
 
     from orthanc_async._durable.queues import Queue
     from orthanc_async._durable.store import Claim, Outcome, Store
-
-    Changed = Callable[[], Coroutine[Any, Any, None]]
 
 logger = logging.getLogger("orthanc_async.durable")
 
@@ -93,9 +90,8 @@ class Worker:
         """Begin to work."""
         self._claimer = asyncio.create_task(self._claim_forever(), name="durable: claims")
         helpers = {"leases": self._keep_leases(), "progress": self._save_forever()}
-        changed: Changed | None = getattr(self._store, "changed", None)
-        if changed is not None:
-            helpers["changes"] = self._wake_on_changes(changed)
+        if self._store.shared:
+            helpers["changes"] = self._wake_on_changes()
         self._helpers = [
             asyncio.create_task(helper, name=f"durable: {name}")
             for name, helper in helpers.items()
@@ -295,10 +291,10 @@ class Worker:
                     await asyncio.sleep(self.trouble.failed("save", error))
                     break
 
-    async def _wake_on_changes(self, changed: Changed) -> None:
+    async def _wake_on_changes(self) -> None:
         while True:
             try:
-                await changed()
+                await self._store.changed()
                 self._wake.set()
             except Exception as error:  # noqa: BLE001 - whatever the store raises
                 # Nothing waits for it: the store is looked at every two seconds anyway.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from orthanc_async import _registry
 from orthanc_async._durable import attempt as attempts
+from orthanc_async._durable import options
 from orthanc_async._durable.attempt import Attempt, GiveUp, Policy, Retry, RetryLater
 from orthanc_async.forward import _filters, _source
 from orthanc_async.forward._breaker import Breaker
@@ -129,10 +130,8 @@ class Destination:
             TypeError: A filter or transform cannot be called as it will be.
             ValueError: A number makes no sense.
         """
-        if concurrency < 1:
-            raise ValueError(f"{self.kind}: concurrency must be at least 1")
-        if timeout is not None and not 0 < timeout < float("inf"):
-            raise ValueError(f"{self.kind}: timeout must be a positive number of seconds")
+        concurrency = options.whole(self.kind, "concurrency", concurrency)
+        timeout = options.timeout(self.kind, timeout)
         if transform is not None:
             _registry.check_handler(transform, "transform=", "file", "instance")
         self.target = target

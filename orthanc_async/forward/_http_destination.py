@@ -7,6 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus, urlsplit
 
+from orthanc_async._durable import options
 from orthanc_async.forward import _source
 from orthanc_async.forward._auth import TLS, Auth
 from orthanc_async.forward._destination import Delivery, Destination, Work, together
@@ -62,8 +63,7 @@ class HttpDestination(Destination):
             ("connect_timeout", connect_timeout),
             ("stall_timeout", stall_timeout),
         ):
-            if not 0 < seconds < float("inf"):
-                raise ValueError(f"{self.kind}: {name} must be a positive number of seconds")
+            options.seconds(self.kind, name, seconds)
         self._headers = dict(headers or {})
         for name, value in self._headers.items():
             check_secret(value, f"{self.kind}: the header {name}")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pydicom
 import pytest
+from integration.durable_lines import lines, wait_lines
 from waiting import wait_until
 
 if TYPE_CHECKING:
@@ -48,20 +48,11 @@ def start(orthanc_server: OrthancFactory, tmp_path: Path) -> Callable[..., Ortha
 
 
 def _deliveries(folder: Path, kind: str = "end") -> list[dict[str, Any]]:
-    file = folder / "deliveries.jsonl"
-    if not file.exists():
-        return []
-    lines = [json.loads(line) for line in file.read_text().splitlines()]
-    return [line for line in lines if line["kind"] == kind]
+    return lines(folder, kind)
 
 
 def _wait(folder: Path, count: int, kind: str = "end") -> list[dict[str, Any]]:
-    return wait_until(
-        lambda: _deliveries(folder, kind),
-        f"{count} deliveries",
-        done=lambda found: len(found) >= count,
-        timeout=30,
-    )
+    return wait_lines(folder, count, kind, timeout=30)
 
 
 def _all_done(entries: list[dict[str, Any]]) -> bool:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import pydicom
 import pytest
+from orthanc_async._server_net import free_port
 from pydicom.uid import generate_uid
 from waiting import wait_until
 
@@ -47,8 +48,7 @@ class Receiver:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir()
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

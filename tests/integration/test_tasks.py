@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from integration.durable_lines import lines, wait_lines
 from waiting import wait_until
 
 if TYPE_CHECKING:
@@ -118,20 +119,6 @@ def start(orthanc_server: OrthancFactory, tmp_path: Path) -> Callable[..., Ortha
     return start
 
 
-def _lines(folder: Path, kind: str) -> list[dict[str, Any]]:
-    file = folder / "deliveries.jsonl"
-    if not file.exists():
-        return []
-    lines = [json.loads(line) for line in file.read_text().splitlines()]
-    return [line for line in lines if line["kind"] == kind]
-
-
-def _wait(folder: Path, count: int, kind: str) -> list[dict[str, Any]]:
-    return wait_until(
-        lambda: _lines(folder, kind), f"{count} of {kind}", done=lambda found: len(found) >= count
-    )
-
-
 def _enqueue(server: Orthanc, **body: Any) -> dict[str, Any]:
     answer = server.http.post("/enqueue", json.dumps(body))
     assert answer.status == 200, answer.text
@@ -147,22 +134,22 @@ def test_life_of_tasks(start: Callable[..., Orthanc], tmp_path: Path) -> None:
     """Tasks from routes, hooks and threads are done, with their arguments."""
     server = start()
     server.ask("/entries")
-    [first] = _wait(tmp_path, 1, "end")
+    [first] = wait_lines(tmp_path, 1, "end")
     assert (first["key"], first["text"]) == ("start", "at start")
     added = _enqueue(server, args=["ü"], more={"number": 7})
     assert added["new"] is True
     entry = _state(server, added["id"], "done")
     assert entry["payload"] == {"args": ["ü"], "kwargs": {"number": 7}}
-    assert _lines(tmp_path, "begin")[-1]["number"] == 7
+    assert lines(tmp_path, "begin")[-1]["number"] == 7
     server.http.post("/enqueue-blocking")
-    [blocking] = _wait(tmp_path, 1, "blocking")
+    [blocking] = wait_lines(tmp_path, 1, "blocking")
     assert (blocking["value"], blocking["on_main"]) == ([1, {"a": None}], False)
     # What a stop hook has enqueued is done after the next start.
     server.stop()
     server = start()
-    stop = _wait(tmp_path, 2, "blocking")[-1]
+    stop = wait_lines(tmp_path, 2, "blocking")[-1]
     assert (stop["key"], stop["value"]) == ("stop", "at stop")
-    assert len(_lines(tmp_path, "end")) == 2  # the key of the start hook was known
+    assert len(lines(tmp_path, "end")) == 2  # the key of the start hook was known
 
 
 def test_errors(start: Callable[..., Orthanc]) -> None:
@@ -180,16 +167,16 @@ def test_killed_with_tasks(start: Callable[..., Orthanc], tmp_path: Path) -> Non
     """Tasks that run or wait when Orthanc is killed are done after the next start."""
     server = start(exit_code=KILLED)
     server.ask("/entries")
-    _wait(tmp_path, 1, "end")
+    wait_lines(tmp_path, 1, "end")
     (tmp_path / "hold").touch()
     added = [_enqueue(server, args=[str(number)])["id"] for number in range(10)]
-    _wait(tmp_path, 1 + 4, "begin")
+    wait_lines(tmp_path, 1 + 4, "begin")
     server.kill()
     (tmp_path / "hold").unlink()
     server = start()
     for id_ in added:
         _state(server, id_, "done")
-    texts = sorted(line["text"] for line in _lines(tmp_path, "end")[1:])
+    texts = sorted(line["text"] for line in lines(tmp_path, "end")[1:])
     assert texts == [str(number) for number in range(10)]
 
 
@@ -201,17 +188,17 @@ def test_ends(start: Callable[..., Orthanc], tmp_path: Path) -> None:
     slow = _state(server, ids["slow"], "dead")
     assert (slow["reason"], slow["attempts"]) == ("exhausted", 2)
     assert slow["error"] == "it took longer than its timeout, 0.1 s"
-    assert len(_lines(tmp_path, "slow ends")) == 2
+    assert len(lines(tmp_path, "slow ends")) == 2
     patient = _state(server, ids["patient"], "dead")
     assert (patient["reason"], patient["error"], patient["resume"]) == ("hopeless", "never", 3)
-    assert [line["resume"] for line in _lines(tmp_path, "patient")] == [1, 2, 3]
+    assert [line["resume"] for line in lines(tmp_path, "patient")] == [1, 2, 3]
 
 
 def test_keys_delay_and_cancel(start: Callable[..., Orthanc], tmp_path: Path) -> None:
     """A known key is not written again; a delayed task waits; one that runs can be cancelled."""
     server = start()
     server.ask("/entries")
-    _wait(tmp_path, 1, "end")
+    wait_lines(tmp_path, 1, "end")
     later = _enqueue(server, args=["later"], more={"delay": 1000, "key": "k"})
     again = _enqueue(server, args=["other"], more={"key": "k"})
     assert again == {"id": later["id"], "new": False}
@@ -222,11 +209,11 @@ def test_keys_delay_and_cancel(start: Callable[..., Orthanc], tmp_path: Path) ->
     (tmp_path / "hold").touch()
     held = _enqueue(server, args=["held"])
     wait_until(
-        lambda: [line for line in _lines(tmp_path, "begin") if line["text"] == "held"], "its begin"
+        lambda: [line for line in lines(tmp_path, "begin") if line["text"] == "held"], "its begin"
     )
     assert server.http.post(f"/cancel/{held['id']}").json() == {"done": True}
     _state(server, held["id"], "cancelled")
     (tmp_path / "hold").unlink()
     last = _enqueue(server, args=["last"])
     _state(server, last["id"], "done")
-    assert "held" not in {line["text"] for line in _lines(tmp_path, "end")}
+    assert "held" not in {line["text"] for line in lines(tmp_path, "end")}
