@@ -14,11 +14,8 @@ from __future__ import annotations
 
 import functools
 import multiprocessing
-import os
 import sys
-import uuid
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import spawn
 from multiprocessing.context import _default_context
 from multiprocessing.managers import BaseManager
 from multiprocessing.pool import Pool, ThreadPool
@@ -26,23 +23,12 @@ from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any, Self
 
 import orthanc
+from orthanc_async import _children
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-# What scripts ask at their top level, without arguments; Orthanc's own process hands it on.
-FACTS = (
-    "GetConfiguration",
-    "GetConfigurationPath",
-    "GetOrthancDirectory",
-    "GetOrthancPath",
-    "GenerateRestApiAuthorizationToken",
-    "GetExpectedDatabaseVersion",
-    "GetCommandLineArgumentsCount",
-)
-# Under this name the standard library prepares the process that forks children for forkserver.
-_NO_CHILD = "ignore"
 _SETTERS = ("Set", "Extend")
 
 
@@ -94,58 +80,12 @@ def _inert(owner: type, name: str, otherwise: Callable[[Any], object]) -> None:
     setattr(owner, name, method)
 
 
-def hand_on(facts: Callable[[], dict[str, object]]) -> None:
-    """Let the children of this process that are not forked begin with what they need.
-
-    Args:
-        facts: gives the facts; called for each child, on the thread that starts it.
-    """
-    standard = spawn.get_preparation_data
-    plain_path = list(sys.path)
-
-    def prepare(name: str) -> Any:
-        data: dict[str, Any] = standard(name)
-        # A script may have replaced the path after its imports; the child has them still to do.
-        data["sys_path"] += [folder for folder in plain_path if folder not in data["sys_path"]]
-        if name != _NO_CHILD:
-            data["sys_argv"] = [*data["sys_argv"], facts()]
-        return data
-
-    spawn.get_preparation_data = prepare
-
-
-def stand_in(facts: dict[str, object]) -> None:
-    """Let the SDK be of use in a process that is no Orthanc: for its log and what never changes.
-
-    Args:
-        facts: what each function of `FACTS` gives.
-    """
-    for name in ("LogError", "LogWarning", "LogInfo"):
-        setattr(orthanc, name, functools.partial(_log, name[3]))
-    for name, value in facts.items():
-        setattr(orthanc, name, functools.partial(_fact, value))
-    orthanc.GenerateUuid = _new_uuid
-
-
-def _log(level: str, message: str, /) -> None:
-    if level != "I":  # as Orthanc does when it is not verbose
-        print(f"{level} (process {os.getpid()}): {message}", file=sys.__stderr__, flush=True)
-
-
-def _fact(value: object) -> object:
-    return value
-
-
-def _new_uuid() -> str:
-    return str(uuid.uuid4())
-
-
 def _begin() -> None:
     """Prepare this process for the script, which is imported next."""
     arguments: list[Any] = sys.argv
     facts = arguments.pop() if arguments and isinstance(arguments[-1], dict) else {}
-    stand_in(facts)
-    hand_on(lambda: facts)
+    _children.stand_in(facts)
+    _children.hand_on(lambda: facts)
     for name in dir(orthanc):
         if name.startswith(_SETTERS) and callable(getattr(orthanc, name)):
             setattr(orthanc, name, functools.partial(_set, getattr(orthanc, name)))

@@ -16,7 +16,7 @@ from importlib.machinery import ModuleSpec
 from typing import Any
 
 import orthanc
-from orthanc_async import _loop, _worker
+from orthanc_async import _children, _loop
 from orthanc_async._host import logs
 from orthanc_async._host._native import native
 
@@ -41,12 +41,12 @@ def _install_hooks() -> None:
             signal.signal(number, signal.SIG_IGN)
     # Children of the start methods spawn and forkserver run this module first.
     sys.modules["__main__"].__spec__ = ModuleSpec("orthanc_async._worker", None)
-    _worker.hand_on(_ask_facts)
+    _children.hand_on(_ask_facts)
 
 
 def _ask_facts() -> dict[str, object]:
     # Once per start of the scripts: Orthanc remembers each token that it has given.
-    for name in _worker.FACTS:
+    for name in _children.FACTS:
         if name in _facts:
             continue
         try:
@@ -62,7 +62,7 @@ def _in_child() -> None:
     for name in dir(orthanc):
         if name.startswith("Register"):
             setattr(orthanc, name, _ignore)
-    _worker.stand_in(_facts)
+    _children.stand_in(_facts)
     native._loop_runs(False)
     _loop._set(None)
     asyncio._set_running_loop(None)
