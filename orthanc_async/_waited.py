@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import orthanc
-from orthanc_async import _registry
+from orthanc_async import _numbers, _registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,16 +24,8 @@ def check_timeout(timeout: float, decorator: str) -> float:
     Raises:
         TypeError, ValueError: It is no number, not finite, or not above 0.
     """
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
-        message = f"@{decorator}: timeout must be a number of seconds, not {timeout!r}"
-        raise TypeError(message)
-    if not (math.isfinite(timeout) and timeout > 0):
-        message = (
-            f"@{decorator}: timeout must be above 0 and finite, not {timeout!r}: a thread of "
-            "Orthanc waits for the handler, and others for that thread"
-        )
-        raise ValueError(message)
-    return float(timeout)
+    why = "a thread of Orthanc waits for the handler, and others for that thread"
+    return _numbers.seconds(f"@{decorator}", "timeout", timeout, why)
 
 
 def adapt(

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import sys
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from orthanc_async import _lifespan, _registry, _scopes
+from orthanc_async import _lifespan, _numbers, _registry, _scopes
 from orthanc_async._run_coroutine import require_coroutine, run_coroutine
 
 if TYPE_CHECKING:
@@ -113,17 +112,12 @@ def every(
         TypeError: The interval is no number, or the function takes arguments.
         ValueError: The interval is not a positive, finite number.
     """
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        message = f"@every needs a number of seconds, such as @every(60), not {seconds!r}"
-        raise TypeError(message)
-    if not 0 < seconds <= sys.float_info.max:  # neither infinite nor not a number
-        message = f"@every needs a finite interval above 0 seconds, not {seconds!r}"
-        raise ValueError(message)
+    interval = _numbers.seconds("@every", "seconds", seconds)
 
     def decorate(handler: _Hook) -> _Hook:
         _registry.check_handler(handler, "every")
-        label = name or f"{_registry.describe(handler)} (@every({seconds:g}))"
-        repeat = functools.partial(_repeat, handler, seconds, label, immediately=immediately)
+        label = name or f"{_registry.describe(handler)} (@every({interval:g}))"
+        repeat = functools.partial(_repeat, handler, interval, label, immediately=immediately)
         _lifespan.submit(repeat, label)
         return handler
 

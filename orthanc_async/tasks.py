@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
-from orthanc_async import _registry
+from orthanc_async import _numbers, _registry
 from orthanc_async._durable import engine, options, queues, runner
 from orthanc_async._durable.attempt import (
     Attempt,
@@ -94,9 +94,9 @@ def task(
     """
     queues.check_name(queue, "@task: queue")
     policy = Policy(
-        Retry(options.whole("@task", "attempts", attempts), options.backoff("@task", backoff)),
+        Retry(_numbers.whole("@task", "attempts", attempts), options.backoff("@task", backoff)),
         options.timeout("@task", timeout),
-        options.whole("@task", "concurrency", concurrency),
+        _numbers.whole("@task", "concurrency", concurrency),
     )
 
     def decorate(function: Callable[_P, _R]) -> Task[_P, _R]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-import math
 
+from orthanc_async import _numbers
 from orthanc_async._durable.attempt import Backoff, Gate, Policy, Retry
 
-__all__ = ["backoff", "policy", "seconds", "since", "timeout", "whole"]
+__all__ = ["backoff", "policy", "since", "timeout"]
 
 TIME = "%Y%m%dT%H%M%S"  # as Orthanc writes times, always in UTC
 
@@ -18,37 +18,7 @@ def timeout(where: str, value: object) -> float | None:
     Raises:
         TypeError, ValueError: It is neither; `where` names the decorator in the text.
     """
-    return None if value is None else seconds(where, "timeout", value)
-
-
-def seconds(where: str, name: str, value: object) -> float:
-    """Return a number of seconds above 0.
-
-    Raises:
-        TypeError, ValueError: It is none.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        message = f"{where}: {name} must be a number of seconds, not {value!r}"
-        raise TypeError(message)
-    if not (math.isfinite(value) and value > 0):
-        message = f"{where}: {name} must be finite and above 0, not {value!r}"
-        raise ValueError(message)
-    return float(value)
-
-
-def whole(where: str, name: str, value: object) -> int:
-    """Return a whole number from 1 on.
-
-    Raises:
-        TypeError, ValueError: It is none.
-    """
-    if isinstance(value, bool) or not isinstance(value, int):
-        message = f"{where}: {name} must be a whole number, not {value!r}"
-        raise TypeError(message)
-    if value < 1:
-        message = f"{where}: {name} must be at least 1, not {value}"
-        raise ValueError(message)
-    return value
+    return None if value is None else _numbers.seconds(where, "timeout", value)
 
 
 def backoff(where: str, value: object) -> Backoff:
@@ -89,7 +59,9 @@ def policy(
     return Policy(
         own.retry if retry is None else retry,
         own.timeout if limit is None else timeout(where, limit),
-        own.concurrency if concurrency is None else whole(where, "concurrency", concurrency),
+        own.concurrency
+        if concurrency is None
+        else _numbers.whole(where, "concurrency", concurrency),
         gate,
     )
 

@@ -8,7 +8,7 @@ import logging
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from orthanc_async import _registry
+from orthanc_async import _numbers, _registry
 from orthanc_async._durable import attempt as attempts
 from orthanc_async._durable import options
 from orthanc_async._durable.attempt import Attempt, GiveUp, Policy, Retry, RetryLater
@@ -130,7 +130,7 @@ class Destination:
             TypeError: A filter or transform cannot be called as it will be.
             ValueError: A number makes no sense.
         """
-        concurrency = options.whole(self.kind, "concurrency", concurrency)
+        concurrency = _numbers.whole(self.kind, "concurrency", concurrency)
         timeout = options.timeout(self.kind, timeout)
         if transform is not None:
             _registry.check_handler(transform, "transform=", "file", "instance")

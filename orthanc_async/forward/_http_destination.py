@@ -7,7 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus, urlsplit
 
-from orthanc_async._durable import options
+from orthanc_async import _numbers
 from orthanc_async.forward import _source
 from orthanc_async.forward._auth import TLS, Auth
 from orthanc_async.forward._destination import Delivery, Destination, Work, together
@@ -63,7 +63,7 @@ class HttpDestination(Destination):
             ("connect_timeout", connect_timeout),
             ("stall_timeout", stall_timeout),
         ):
-            options.seconds(self.kind, name, seconds)
+            _numbers.seconds(self.kind, name, seconds)
         self._headers = dict(headers or {})
         for name, value in self._headers.items():
             check_secret(value, f"{self.kind}: the header {name}")

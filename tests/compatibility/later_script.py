@@ -13,7 +13,7 @@ import orthanc
 CONNECTION = os.environ["FORM"] == "connection"
 OK = orthanc.ErrorCode.SUCCESS
 REASONS = getattr(orthanc, "StorageCommitmentFailureReason", None)
-seen, there, files = [], [], {}
+seen, there = [], []
 
 
 def register(name, *functions):
@@ -103,28 +103,6 @@ def worklist(answers, query, connection):
         answers.WorklistAddAnswer(query, item)
 
 
-# A storage area that keeps data of its own for each file
-
-
-def create_file(uuid, contentType, compressionType, content, dicomInstance):
-    key = b"key-%d\x00" % len(content)
-    files[key] = content
-    size = dicomInstance.GetInstanceSize() if dicomInstance else None
-    seen.append(["created", int(contentType), int(compressionType), type(content).__name__, size])
-    return OK, key
-
-
-def read_range(uuid, contentType, rangeStart, size, customData):
-    seen.append(["read", int(contentType), rangeStart, size, type(customData).__name__])
-    return OK, files[customData][rangeStart : rangeStart + size]
-
-
-def remove_file(uuid, contentType, customData):
-    seen.append(["removed", int(contentType), customData.decode()])
-    del files[customData]
-    return OK
-
-
 # Streamed answers
 
 
@@ -140,7 +118,7 @@ def stream(output, uri, **request):
 
 
 def look(output, uri, **request):
-    output.AnswerBuffer(json.dumps([there, seen, len(files)]), "application/json")
+    output.AnswerBuffer(json.dumps([there, seen]), "application/json")
     del seen[:]
 
 
@@ -149,7 +127,6 @@ if CONNECTION:
     register("RegisterMoveCallback3", create, get_size, apply, free)
     register("RegisterFindCallback2", find)
     register("RegisterWorklistCallback2", worklist)
-    register("RegisterStorageArea3", create_file, read_range, remove_file)
 else:
     register("RegisterStorageCommitmentScpCallback", commitment, is_stored)
     register("RegisterMoveCallback2", create, get_size, apply, free)

@@ -12,15 +12,16 @@ good, bad = orthanc.ErrorCode.SUCCESS, orthanc.ErrorCode.STORAGE_AREA_PLUGIN
 
 def create(uuid, content_type, compression, data, instance):
     is_dicom = content_type == orthanc.ContentType.DICOM
+    size = instance.GetInstanceSize() if is_dicom else None
     tags = instance.GetInstanceSimplifiedJson() if is_dicom else None
-    calls.append(["create", int(content_type), int(compression), len(data), tags])
+    calls.append(["create", int(content_type), int(compression), len(data), size, tags])
     if mode.get("create") == "raise":
         raise RuntimeError("no")
     if mode.get("create") == "error":
         return bad, None
-    key = "%d-%d" % (content_type, len(files))
+    key = b"%d-\0-%d" % (content_type, len(files))  # custom data may hold any byte
     files[key] = data
-    return good, key.encode()
+    return good, key
 
 
 def read_range(uuid, content_type, start, size, custom):
@@ -31,14 +32,14 @@ def read_range(uuid, content_type, start, size, custom):
         return bad, None
     if mode.get("read") == "short":
         return good, b"x"
-    return good, files[custom.decode()][start : start + size]
+    return good, files[custom][start : start + size]
 
 
 def remove(uuid, content_type, custom):
     calls.append(["remove", int(content_type), custom.decode()])
     if mode.get("remove") == "raise":
         raise RuntimeError("no")
-    del files[custom.decode()]
+    del files[custom]
     return good
 
 

@@ -157,25 +157,6 @@ def test_find_with_connection(forms: Forms, is_worklist: bool) -> None:  # noqa:
     assert calls[-1][2] == forms.peer
 
 
-def test_storage_area_3(forms: Forms, dicom_file: Path) -> None:
-    """Files are created, read in ranges and removed by their custom data, alike."""
-
-    def ask(ours: bool, client: Client) -> Any:  # noqa: FBT001
-        server = forms.server(ours)
-        instance = server.upload(dicom_file)["ID"]
-        file = server.http.get(f"/instances/{instance}/file")
-        pixels = server.http.get(f"/instances/{instance}/frames/0/raw")
-        gone = server.http.delete(f"/instances/{instance}")
-        assert server.http.get("/look").json()[2] == 0
-        whole = file.body == dicom_file.read_bytes()
-        return file.status, whole, pixels.status, pixels.body[:20].hex(), gone.status
-
-    if forms.form != "connection":
-        pytest.skip("one server has one storage area")
-    outcome, _ = forms.both("RegisterStorageArea3", ask)
-    assert outcome[:2] == (200, True)
-
-
 def test_streamed_answer(forms: Forms) -> None:
     """An answer in chunks, where SDK and Orthanc have that (1.12.6 and later)."""
     answers = [server.http.get("/stream") for server in forms.pair]

@@ -46,10 +46,13 @@ def test_a_file_of_its_life(pair: Pair, dicom_file: Path, mode: str) -> None:
         assert server.http.get(f"/mode/{mode}").text == "ok"
         stored = server.http.post("/instances", dicom_file.read_bytes())
         found = server.http.get("/instances").json()
-        statuses = [stored.status, len(found)]
+        statuses: list[object] = [stored.status, len(found)]
         for instance in found:
             answer = server.http.get(f"/instances/{instance}/file")
             statuses += [answer.status, answer.body == dicom_file.read_bytes()]
+            # Read as a range where Orthanc can.
+            pixels = server.http.get(f"/instances/{instance}/frames/0/raw")
+            statuses += [pixels.status, pixels.status == 200 and pixels.body]
             statuses.append(server.http.delete(f"/instances/{instance}").status)
         look = server.http.get("/look").text
         server.http.get(f"/mode/{mode.partition('/')[0]}/usual")
