@@ -46,4 +46,4 @@ async def begin_and_crash(self: Any, *arguments: Any) -> str:
     return job
 
 
-_jobs._Jobs._begin = begin_and_crash  # type: ignore[method-assign]
+_jobs._Jobs._begin = begin_and_crash  # type: ignore[assignment, method-assign]
