@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import orthanc
 from orthanc_async._durable import queues
 from orthanc_async._durable.queues import Kind, Queue, beside, register
-from orthanc_async._durable.store import NewEntry, StoreError, StoreLockedError
+from orthanc_async._durable.store import NewEntry, State, StoreError, StoreLockedError
 from orthanc_async._durable.worker import Trouble, Worker
 
 if TYPE_CHECKING:
@@ -157,10 +157,23 @@ class Engine:
 
     async def cancel(self, ids: Collection[int]) -> int:
         """Cancel entries that are not finished, also those that run; return how many."""
-        count = await (await self.ready()).cancel(ids)
-        if self._worker is not None:
-            self._worker.drop(ids)
+        store = await self.ready()
+        count = await store.cancel(ids)
+        # What runs here tells itself that it was abandoned, once its attempt has ended.
+        running = self._worker.drop(ids) if self._worker is not None else set()
+        if queues.minds_abandoned():
+            await self._abandon(store, set(ids) - running)
         return count
+
+    @staticmethod
+    async def _abandon(store: Store, ids: Collection[int]) -> None:
+        try:
+            for id_ in ids:
+                entry = await store.entry(id_)
+                if entry is not None and entry.state is State.CANCELLED:
+                    await queues.abandon(entry.resume)
+        except StoreError as error:  # they are cancelled all the same
+            logger.warning("what cancelled entries have begun may go on: %s", error)
 
     async def retry(self, ids: Collection[int]) -> int:
         """Make waiting, dead or cancelled entries due now; return how many."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import logging
 import re
 import sys
 from dataclasses import dataclass
@@ -15,10 +16,13 @@ if TYPE_CHECKING:
 
     from orthanc_async._durable.attempt import Policy
     from orthanc_async._durable.engine import Engine
-    from orthanc_async._durable.store import Entry
+    from orthanc_async._durable.store import Entry, Json
 
     Companion = Callable[[Engine], Coroutine[Any, Any, None]]
     Preparation = Callable[[], Coroutine[Any, Any, None]]
+    Abandoned = Callable[[Json], Coroutine[Any, Any, None]]
+
+logger = logging.getLogger("orthanc_async.durable")
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
@@ -51,6 +55,7 @@ class Queue:
 
 _queues: dict[str, Queue] = {}
 _companions: dict[Companion, Preparation | None] = {}
+_abandoned: dict[Abandoned, None] = {}
 _frozen = False
 
 
@@ -60,6 +65,7 @@ def _clear() -> None:
     _frozen = False
     _queues.clear()
     _companions.clear()
+    _abandoned.clear()
 
 
 def check_name(name: object, what: str) -> str:
@@ -122,6 +128,30 @@ def beside(companion: Companion, *, before: Preparation | None = None) -> None:
         before: Awaited once Orthanc has started, before the store is opened.
     """
     _companions.setdefault(companion, before)
+
+
+def when_abandoned(function: Abandoned) -> None:
+    """Have `function(resume)` awaited when nobody goes on from what an attempt has kept.
+
+    That is when its entry was cancelled, running or not, or when another server has it now.
+    """
+    _abandoned[function] = None
+
+
+def minds_abandoned() -> bool:
+    """Tell whether there is anybody to tell."""
+    return bool(_abandoned)
+
+
+async def abandon(resume: Json) -> None:
+    """Tell that nobody goes on from what an attempt has kept. Thread: the loop's."""
+    if resume is None:
+        return
+    for function in list(_abandoned):
+        try:
+            await function(resume)
+        except Exception:
+            logger.exception("%s failed", _registry.describe(function))
 
 
 def freeze() -> Mapping[str, Queue]:

@@ -12,7 +12,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from orthanc_async._durable import figures
+from orthanc_async._durable import figures, queues
 from orthanc_async._durable.runner import POISON, Run, Why
 from orthanc_async._durable.store import LeaseLost, StoreError
 
@@ -106,11 +106,12 @@ class Worker:
         self._halted.set()
         self._wake.set()
 
-    def drop(self, ids: Collection[int]) -> None:
-        """Cancel attempts whose entries are ours no longer."""
-        for run in self.runs:
-            if run.entry.id in ids:
-                run.cancel(Why.LOST)
+    def drop(self, ids: Collection[int]) -> set[int]:
+        """Cancel attempts whose entries are ours no longer; return the entries of these."""
+        dropped = {run for run in self.runs if run.entry.id in ids and not run.ended}
+        for run in dropped:
+            run.cancel(Why.LOST)
+        return {run.entry.id for run in dropped}
 
     async def stop(self, deadline: float) -> None:
         """Cancel the attempts, and wait until they are given back or the time is over.
@@ -230,15 +231,19 @@ class Worker:
             outcome = await run.run()
             seconds = time.monotonic() - began
             figures.attempt_ended(run.queue.name, outcome, seconds, run.attempt.progress.bytes)
-            if outcome is not None:
-                await self._write(run, outcome)
+            if outcome is None or not await self._write(run, outcome):
+                await queues.abandon(run.attempt.resume)
         finally:
             self.runs.discard(run)
             run.over.set()
             self._wake.set()
 
-    async def _write(self, run: Run, outcome: Outcome) -> None:
-        """Write what follows. The attempt is over: only the writing is tried again."""
+    async def _write(self, run: Run, outcome: Outcome) -> bool:
+        """Write what follows. The attempt is over: only the writing is tried again.
+
+        Returns:
+            Whether it was written; else the entry is no longer ours.
+        """
         while True:
             token = run.token
             try:
@@ -247,12 +252,12 @@ class Worker:
                 if run.token != token:  # adopted meanwhile
                     continue
                 logger.info("%r: cancelled, or another server has it: its end is not noted", run)
-                return
+                return False
             except Exception as error:  # noqa: BLE001 - whatever the store raises
                 seconds = self.trouble.failed("finish", error)
             else:
                 self.trouble.works("finish")
-                return
+                return True
             # Also while stopping: the deadline of `stop` ends it.
             await asyncio.sleep(min(seconds, 0.5) if self._halted.is_set() else seconds)
 

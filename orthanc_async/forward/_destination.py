@@ -90,6 +90,13 @@ class Delivery:
             self.keep(make())
 
 
+def kept(resume: Json) -> list[dict[str, Any]]:
+    """Return what destinations have kept in an attempt, one for each; none in a script's own."""
+    slots = resume.get(_OURS) if isinstance(resume, dict) else None
+    states = slots.values() if isinstance(slots, dict) else ()
+    return [state for state in states if isinstance(state, dict)]
+
+
 def _transient() -> Attempt:
     async def save(_resume: Json, _progress: Progress) -> None:
         pass

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import weakref
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote
 
 import orthanc
+from orthanc_async import _registry
+from orthanc_async._durable import queues
 from orthanc_async._durable.attempt import RetryLater
-from orthanc_async._durable.store import LeaseLost
-from orthanc_async.forward._destination import Delivery, Destination, Work, logger
+from orthanc_async.forward import _job_ends, _job_search
+from orthanc_async.forward._destination import Delivery, Destination, Work, kept, logger
 from orthanc_async.forward._dicomweb import batches
 from orthanc_async.forward._errors import Down
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from orthanc_async._durable.store import Json
     from orthanc_async.forward._source import Item
 
 _FIRST_LOOK = 0.05  # seconds after which a job is looked at, growing to
@@ -24,6 +28,15 @@ _LONGEST_LOOK = 2.0
 _BATCH_BYTES = 256 * 2**20
 # Orthanc's errors that say that the other side cannot be reached.
 _UNREACHABLE = frozenset({9, 20})  # NetworkProtocol, Timeout
+_ENDED = frozenset({"Success", "Failure"})
+_TYPES = {"to_modality": "DicomModalityStore", "to_peer": "OrthancPeerStore"}
+
+_all: weakref.WeakSet[_Jobs] = weakref.WeakSet()
+
+
+@_registry.on_clear
+def _clear() -> None:
+    _all.clear()
 
 
 def to_modality(
@@ -102,6 +115,10 @@ class _Jobs(Destination):
         self._uri = f"/{folder}/{quote(name, safe='')}/store"
         self._batch = batch
         self._options = dict(options or {})
+        self._type = _TYPES[kind]
+        _all.add(self)
+        _job_ends.listen()
+        queues.when_abandoned(_abandoned)
 
     async def deliver(self, delivery: Delivery) -> None:
         work = Work(delivery, await self.items(delivery))
@@ -111,50 +128,67 @@ class _Jobs(Destination):
         for batch in batches([i for i in work.left if i not in work.sent], self._batch,
                              _BATCH_BYTES):  # fmt: skip
             job = await self._begin_and_keep(work, batch)
-            await self._wait(work, job, batch)
+            await self._watch(work, job, batch)
 
     async def _begin_and_keep(self, work: Work, batch: Sequence[Item]) -> str:
         delivery = work.delivery
-        beginning = asyncio.ensure_future(self._begin(batch))
+        begun = {"of": work.sent.marks(batch), **_job_search.mark(self._uri, batch)}
+        delivery.keep({"sent": work.sent.state(), "job": begun})
+        # Before anything else: whoever comes after a crash has to know that there may be a job.
+        await delivery.attempt.save()
+        beginning = asyncio.ensure_future(self._begin(batch, begun))
         cancelled = None
         try:
             await asyncio.wait([beginning])
         except asyncio.CancelledError as error:
             cancelled = error  # Orthanc begins it all the same
-        job = await beginning
-        marks = work.sent.marks(batch)
-        # Before anything else: whoever comes after a crash has to know of the job.
-        delivery.keep({"sent": work.sent.state(), "job": {"id": job, "of": marks}})
-        if cancelled is not None:
-            await _cancel_if_lost(delivery, job)
-            raise cancelled
         try:
-            await delivery.attempt.save()
-        except asyncio.CancelledError:
-            await _cancel_if_lost(delivery, job)
+            job = await beginning
+        except RetryLater:
+            self._forget(work)  # there is none
             raise
-        except LeaseLost:
-            await _cancel(job)
-            raise
+        delivery.keep({**delivery.state, "job": {**begun, "id": job}})
+        if cancelled is not None:
+            raise cancelled
+        await delivery.attempt.save()
         return job
 
     async def _go_on(self, work: Work, begun: dict[str, Any]) -> None:
         """Wait for a job of an earlier attempt, if Orthanc still has it."""
-        job = str(begun["id"])
         wanted = type(work.sent)(work.items)
         wanted.add_all(begun["of"])
         batch = [item for item in work.left if item in wanted]
-        state = await _look(job)
-        if state is None or state["State"] == "Failure" or not batch:
+        state = await self.begun_job(begun)
+        job = begun.get("id") or (state or {}).get("ID")
+        if job is None or state is None or state["State"] == "Failure" or not batch:
             # Sent anew: what the job has sent comes twice, which C-STORE and peers allow.
-            logger.info("%r: the job %s of an earlier attempt is gone or has failed", self, job)
+            logger.info("%r: the job %s of an earlier attempt is of no use", self, job)
+            if job is not None and state is not None:
+                await _cancel(job, state)
             self._forget(work)
             return
-        await self._wait(work, job, batch)
+        work.delivery.keep({**work.delivery.state, "job": {**begun, "id": job}})
+        await self._watch(work, job, batch)
 
-    async def _begin(self, batch: Sequence[Item]) -> str:
+    async def begun_job(self, begun: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the job of what an attempt has kept, as Orthanc shows it; None: there is none.
+
+        Args:
+            begun: The "job" of a delivery's state.
+
+        Raises:
+            orthanc.OrthancException: Orthanc cannot tell.
+        """
+        job = begun.get("id")
+        if job is not None:
+            return await _look(job) or await _job_ends.of(job)
+        others = [one for one in _all if one.kind == self.kind and one._options != self._options]
+        return await _job_search.find(begun, self._type, self._options, alone=not others)
+
+    async def _begin(self, batch: Sequence[Item], begun: dict[str, Any]) -> str:
         wanted = {
             **self._options,
+            "UserData": _job_search.user_data(self._options.get("UserData"), begun),
             "Resources": [item.instance for item in batch],
             "Synchronous": False,
         }
@@ -178,18 +212,11 @@ class _Jobs(Destination):
             f"{self!r}: Orthanc does not begin to send {len(batch)} instances: {error}"
         ) from error
 
-    async def _wait(self, work: Work, job: str, batch: Sequence[Item]) -> None:
-        try:
-            await self._watch(work, job, batch)
-        except asyncio.CancelledError:
-            await _cancel_if_lost(work.delivery, job)
-            raise
-
     async def _watch(self, work: Work, job: str, batch: Sequence[Item]) -> None:
         pause = _FIRST_LOOK
         already = work.count
         while True:
-            state = await _look(job)
+            state = await _look(job) or await _job_ends.of(job, late=True)
             if state is None:
                 self._forget(work)
                 raise RetryLater(
@@ -204,7 +231,7 @@ class _Jobs(Destination):
                 self._raise(job, state)
             done = len(batch) * int(state.get("Progress", 0)) // 100
             work.show(already + done)
-            await asyncio.sleep(pause)
+            await _job_ends.wait(job, pause)
             pause = min(pause * 1.5, _LONGEST_LOOK)
         work.delivery.reached = True
         missing = int((state.get("Content") or {}).get("FailedInstancesCount", 0))
@@ -229,13 +256,24 @@ class _Jobs(Destination):
         raise RetryLater(text)
 
 
-async def _cancel_if_lost(delivery: Delivery, job: str) -> None:
-    # Otherwise the next attempt goes on with it.
-    if delivery.attempt.lost:
-        await _cancel(job)
+async def _abandoned(resume: Json) -> None:
+    """Cancel the jobs of what an attempt has kept: nobody waits for them any more."""
+    for state in kept(resume):
+        begun = state.get("job")
+        if not isinstance(begun, dict):
+            continue
+        sender = next((one for one in _all if one._uri == begun.get("to")), None)
+        if sender is not None:
+            found = await sender.begun_job(begun)
+        else:  # no script sends there any more, or an earlier version has kept it
+            found = await _look(str(begun.get("id")))
+        if found is not None:
+            await _cancel(str(found.get("ID") or begun.get("id")), found)
 
 
-async def _cancel(job: str) -> None:
+async def _cancel(job: str, state: dict[str, Any]) -> None:
+    if state["State"] in _ENDED:
+        return
     try:
         await orthanc.rest_api_post(f"/jobs/{job}/cancel", b"")
     except orthanc.OrthancException as error:  # it has ended meanwhile

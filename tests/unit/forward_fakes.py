@@ -111,7 +111,7 @@ class FakeOrthanc:
 
     async def _post(self, path: str, body: bytes) -> bytes:
         await asyncio.sleep(0)
-        answer = self.post(path, json.loads(body))
+        answer = self.post(path, json.loads(body or b"null"))
         if isinstance(answer, Exception):
             raise answer
         return answer if isinstance(answer, bytes) else json.dumps(answer).encode()

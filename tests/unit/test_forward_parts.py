@@ -16,7 +16,7 @@ from orthanc_async.forward._sent import Sent
 from orthanc_async.forward._source import Item
 from orthanc_async.forward._template import Template
 from orthanc_async.forward._uid import uid_of
-from unit.forward_fakes import Attempts, FakeOrthanc
+from unit.forward_fakes import FakeOrthanc
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -447,79 +447,3 @@ def test_uid_of_a_file(tmp_path: Path) -> None:
     with open(file, "rb") as stream:  # noqa: PTH123
         assert uid_of(stream.read()) == pydicom.dcmread(file).SOPInstanceUID
     assert uid_of(b"nothing") is None
-
-
-# --- jobs
-
-
-async def test_a_job_is_saved_before_it_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A restart in the middle waits for the same job; a failed one is begun anew."""
-    fake = FakeOrthanc(monkeypatch)
-    for number in range(4):
-        fake.add(str(number), b"x", number=number)
-    begun: list[list[str]] = []
-
-    def post(path: str, body: Any) -> Any:
-        assert path == "/modalities/pacs%201/store"
-        assert body["Synchronous"] is False
-        begun.append(body["Resources"])
-        return {"ID": f"job{len(begun)}", "Path": "…"}
-
-    fake.post = post
-    running = {"State": "Running", "Progress": 50, "Content": {"FailedInstancesCount": 0}}
-    success = {**running, "State": "Success", "Progress": 100}
-    failure = {"State": "Failure", "ErrorCode": 9, "ErrorDetails": "refused"}
-    send = forward.to_modality("pacs 1", batch=3)
-    attempts = Attempts()
-
-    fake.more["/jobs/job1"] = running
-    task = asyncio.create_task(attempts.run(lambda: send(fake.study)))
-    while sum(path == "/jobs/job1" for path in fake.asked) < 2:  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
-    task.cancel()  # the server stops
-    await asyncio.wait([task])
-    assert attempts.progress.done == 1
-    assert len(begun) == 1
-
-    attempts.resume = attempts.saved[-1]
-    fake.more["/jobs/job1"] = success
-    fake.more["/jobs/job2"] = failure
-    with pytest.raises(_errors.Down, match="job2 has failed: refused"):
-        await attempts.run(lambda: send(fake.study))
-    assert begun[1:] == [["instance-3"]]
-
-    fake.more["/jobs/job3"] = success
-    await attempts.run(lambda: send(fake.study))
-    assert begun[2:] == [["instance-3"]]
-    assert attempts.progress.done == 4
-
-
-async def test_a_job_that_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A job that Orthanc no longer knows after a restart is begun anew."""
-    fake = FakeOrthanc(monkeypatch)
-    fake.add("1", b"x")
-    fake.post = lambda _path, _body: {"ID": "job"}
-    send = forward.to_peer("pacs")
-    attempts = Attempts()
-    with pytest.raises(forward.RetryLater, match="JobsHistorySize"):
-        await attempts.run(lambda: send(fake.study))
-    fake.more["/jobs/job"] = {"State": "Success", "Content": {}}
-    attempts.resume = attempts.saved[-1]  # it had crashed before
-    del fake.more["/jobs/job"]
-
-    def post(_path: str, _body: Any) -> Any:
-        fake.more["/jobs/job"] = {"State": "Success", "Content": {}}
-        return {"ID": "job"}
-
-    fake.post = post
-    await attempts.run(lambda: send(fake.study))
-    assert attempts.progress.done == 1
-
-
-async def test_an_unknown_modality(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that Orthanc does not know is said to be one, and is not 'gone'."""
-    fake = FakeOrthanc(monkeypatch)
-    fake.add("1", b"x")
-    send = forward.to_modality("pacs")
-    with pytest.raises(forward.RetryLater, match="knows no 'pacs': is it in DicomModalities"):
-        await send(fake.study)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import orthanc
 import pytest
 from orthanc_async import _registry
-from orthanc_async._durable import attempt, worker
+from orthanc_async._durable import attempt, queues, worker
 from orthanc_async._durable.attempt import GiveUp, Retry, RetryLater
 from orthanc_async._durable.store import (
     NewEntry,
@@ -258,6 +258,71 @@ async def test_cancel_and_retry() -> None:
         cleaning.set()
         await until(lambda: state(store) is State.DONE)
     assert order == ["begin", "end", "begin"]
+
+
+@pytest.mark.parametrize("when", ["before", "running", "between", "by another server"])
+async def test_what_is_cancelled_is_abandoned(monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    """What an attempt has kept is told when nobody goes on from it, once, whenever that is."""
+    monkeypatch.setattr(worker, "RENEW", 0.01)
+    begun = asyncio.Event()
+    abandoned = []
+
+    async def handler(_: int) -> None:
+        attempt.current().keep({"job": 1})
+        begun.set()
+        if when == "between":
+            raise RetryLater("later", after=60)
+        await asyncio.sleep(60)
+
+    async def tell(resume: object) -> None:
+        abandoned.append(resume)
+        raise OSError("this is only logged")
+
+    add_queue(handler)
+    queues.when_abandoned(tell)
+    store = MemoryStore()
+    async with running_engine(store) as running:
+        id_ = await add(running, delay=60 if when == "before" else 0)
+        if when != "before":
+            await begun.wait()
+        if when == "between":
+            await until(lambda: state(store) is State.WAITING)
+        if when == "by another server":
+            await store.cancel([id_])
+        else:
+            assert await running.cancel([id_]) == 1
+        await until(lambda: abandoned or when == "before")
+        await until(lambda: not running.running())
+    assert state(store) is State.CANCELLED
+    assert abandoned == ([] if when == "before" else [{"job": 1}])
+
+
+async def test_the_end_of_an_attempt_is_not_abandoned() -> None:
+    """Done, dead, or given back at the stop: somebody goes on, or nothing is left to do."""
+    begun = asyncio.Event()
+    abandoned = []
+
+    async def handler(_: int) -> None:
+        attempt.current().keep({"job": 1})
+        if attempt.current().key == "dead":
+            raise GiveUp("no")
+        if attempt.current().key == "stop":
+            begun.set()
+            await asyncio.sleep(60)
+
+    async def tell(resume: object) -> None:
+        abandoned.append(resume)
+
+    add_queue(handler)
+    queues.when_abandoned(tell)
+    store = MemoryStore()
+    async with running_engine(store) as running:
+        for key in ("done", "dead", "stop"):
+            await add(running, key=key)
+        await begun.wait()
+        await until(lambda: state(store, 2) is State.DEAD)
+    assert [store.rows[id_].state for id_ in (1, 2, 3)] == ["done", "dead", "waiting"]
+    assert not abandoned
 
 
 async def test_poison() -> None:
