@@ -222,6 +222,7 @@ class Reader:
                 self._positions[known.name] = Position.of(known)
         self._seen.clear()
         self._checked = False
+        self._wake.set()
 
     # --- reading
 

@@ -234,7 +234,7 @@ def terminate(database: Database) -> None:
 
 
 async def test_connection_lost(database: Database) -> None:
-    """A connection lost while idle is replaced; one lost in use is an error naming the database."""
+    """A connection lost while idle is replaced; one lost in use is an error with its name."""
     store = database.store()
     await store.open()
     await asyncio.gather(*(store.add([new(number)]) for number in range(20)))
