@@ -51,25 +51,35 @@ def binaries() -> Path:
     return found[-1].parent
 
 
-@contextmanager
-def postgresql(*, durable: bool = False) -> Iterator[Path]:
-    """Run a server; give the folder of its socket, which is its host name too.
+class Server:
+    """A server that can be stopped and started again.
 
     Args:
         durable: Whether it shall wait for the disk.
+        options: Settings, each as `name=value`.
     """
-    folder = Path(tempfile.mkdtemp(prefix="orthanc-async-pg-"))
-    account: dict[str, Any] = {}
-    if os.geteuid() == 0:  # which PostgreSQL refuses
-        entry = pwd.getpwnam(USER)
-        os.chown(folder, entry.pw_uid, entry.pw_gid)
-        folder.chmod(0o755)
-        account = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-    try:
+
+    def __init__(self, *options: str, durable: bool = False) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="orthanc-async-pg-"))
+        self._options = ("listen_addresses=", f"fsync={'on' if durable else 'off'}", *options)
+        self._process: subprocess.Popen[bytes] | None = None
+        give_away(self.folder)
+        self._account: dict[str, Any] = {"cwd": "/"}
+        if os.geteuid() == 0:  # which PostgreSQL refuses
+            entry = pwd.getpwnam(USER)
+            self._account |= {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+
+    @property
+    def url(self) -> str:
+        """The URL of its first database."""
+        return url(self.folder)
+
+    def create(self) -> None:
+        """Make its files."""
         subprocess.run(
             [
                 binaries() / "initdb",
-                f"--pgdata={folder / 'data'}",
+                f"--pgdata={self.folder / 'data'}",
                 f"--username={USER}",
                 "--auth=trust",
                 "--encoding=UTF8",
@@ -78,36 +88,71 @@ def postgresql(*, durable: bool = False) -> Iterator[Path]:
             ],
             check=True,
             capture_output=True,
-            cwd="/",
-            **account,
+            **self._account,
         )
-        log = (folder / "log").open("wb")
-        with log:
-            process = subprocess.Popen(
-                [
-                    binaries() / "postgres",
-                    "-D",
-                    folder / "data",
-                    "-k",
-                    folder,
-                    "-c",
-                    "listen_addresses=",
-                    "-c",
-                    f"fsync={'on' if durable else 'off'}",
-                ],
-                stdout=log,
-                stderr=log,
-                cwd="/",
-                **account,
-            )
+
+    def start(self) -> None:
+        """Start it; return once it answers."""
+        command = [binaries() / "postgres", "-D", self.folder / "data", "-k", self.folder]
+        for option in self._options:
+            command += ["-c", option]
+        with (self.folder / "log").open("ab") as log:
+            process = self.popen(*command, stdout=log, stderr=log)
+        self._process = process
+        wait_until(lambda: _answers(self.folder, process), "PostgreSQL to start", timeout=60.0)
+
+    def popen(self, *command: object, **options: Any) -> subprocess.Popen[bytes]:
+        """Start a program as the server's user."""
+        return subprocess.Popen([str(part) for part in command], **options, **self._account)
+
+    def stop(self, *, crash: bool = False) -> None:
+        """Stop it, which ends the sessions that are left.
+
+        Args:
+            crash: Whether it ends without tidying up, as by `pg_ctl stop -m immediate`.
+        """
+        if self._process is not None:
+            self._process.send_signal(signal.SIGQUIT if crash else signal.SIGINT)
+            self._process.wait(30)
+            self._process = None
+
+    def remove(self) -> None:
+        """Remove its files."""
+        shutil.rmtree(self.folder)
+
+
+def give_away(folder: Path) -> None:
+    """Make a folder the server's own."""
+    if os.geteuid() == 0:
+        entry = pwd.getpwnam(USER)
+        os.chown(folder, entry.pw_uid, entry.pw_gid)
+        folder.chmod(0o755)
+
+
+@contextmanager
+def server(*options: str, durable: bool = False) -> Iterator[Server]:
+    """Run a server that is the caller's, to do with what he likes."""
+    running = Server(*options, durable=durable)
+    try:
+        running.create()
+        running.start()
         try:
-            wait_until(lambda: _answers(folder, process), "PostgreSQL to start", timeout=60.0)
-            yield folder
+            yield running
         finally:
-            process.send_signal(signal.SIGINT)  # ends the sessions that are left
-            process.wait(30)
+            running.stop()
     finally:
-        shutil.rmtree(folder)
+        running.remove()
+
+
+@contextmanager
+def postgresql(*, durable: bool = False) -> Iterator[Path]:
+    """Run a server; give the folder of its socket, which is its host name too.
+
+    Args:
+        durable: Whether it shall wait for the disk.
+    """
+    with server(durable=durable) as running:
+        yield running.folder
 
 
 def url(folder: Path, database: str = "postgres") -> str:

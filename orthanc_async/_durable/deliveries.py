@@ -14,6 +14,16 @@ FOLDERS = {
     "Series": "series",
     "Instance": "instances",
 }
+_OF_INDEX = (
+    orthanc.ErrorCode.DATABASE,
+    orthanc.ErrorCode.DATABASE_CANNOT_SERIALIZE,
+    orthanc.ErrorCode.DATABASE_UNAVAILABLE,
+)
+
+
+def is_of_index(error: BaseException) -> bool:
+    """Tell whether an error of Orthanc's says that the database of its index fails."""
+    return isinstance(error, orthanc.OrthancException) and error.code in _OF_INDEX
 
 
 def stable_key(level: str, id_: str, updated: str) -> str:

@@ -9,8 +9,10 @@ import re
 import secrets
 from typing import TYPE_CHECKING, Any, cast
 
+import psycopg
 from orthanc_async._durable import postgres_sql, records, schema
-from orthanc_async._durable.postgres_pool import PostgresPool
+from orthanc_async._durable.grouped import Grouped
+from orthanc_async._durable.postgres_pool import OPERATION_TIMEOUT, PostgresPool
 from orthanc_async._durable.store import (
     FINISHED,
     Added,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 PURGED_AT_ONCE = 1000  # entries in one transaction: others are not to wait for millions
 MOST = 2**31 - 1
 RESIGNING = 2.0  # seconds
+MIGRATION_TIMEOUT = 3600.0  # seconds
 
 
 class PostgresStore(Store):
@@ -65,6 +68,7 @@ class PostgresStore(Store):
         self._listener: Connection | None = None
         self._leads = False
         self._given_back: set[asyncio.Task[None]] = set()
+        self._saves = Grouped(self._save, _is_of_one_value)
 
     @property
     def description(self) -> str:
@@ -75,13 +79,15 @@ class PostgresStore(Store):
         # Nothing else is put into the text: values are parameters.
         return sql.SQL(cast("Any", text)).format(schema=sql.Identifier(self._schema))
 
-    async def _all(self, text: str, **values: object) -> list[tuple[Any, ...]]:
+    async def _all(
+        self, text: str, *, seconds: float = OPERATION_TIMEOUT, **values: object
+    ) -> list[tuple[Any, ...]]:
         """Run one statement, which is one transaction, and return its rows."""
 
         async def run(connection: Connection) -> list[tuple[Any, ...]]:
             return await (await connection.execute(self._sql(text), values)).fetchall()
 
-        return await self._pool.run(run)
+        return await self._pool.run(run, timeout=seconds)
 
     async def _count(self, text: str, **values: object) -> int:
         """Run one statement, which is one transaction, and return how many rows it changed."""
@@ -104,15 +110,14 @@ class PostgresStore(Store):
         """See `Store.open`."""
         self._pool.open()
         try:
-            await self._pool.run(self._migrate, timeout=None)
+            # Only looks, at first: a user without the right to make anything may go on.
+            if await self._pool.run(self._version) != len(schema.POSTGRES):
+                await self._pool.run(self._migrate, timeout=MIGRATION_TIMEOUT)
         except BaseException:
             await self._pool.close()
             raise
 
     async def _migrate(self, connection: Connection) -> None:
-        # Only looks, at first: a user without the right to make anything may go on.
-        if await self._version(connection) == len(schema.POSTGRES):
-            return
         async with connection.transaction():
             await connection.execute("SET LOCAL statement_timeout = 0")
             await connection.execute(
@@ -172,6 +177,9 @@ class PostgresStore(Store):
         with self._pool.explained():
             if self._listener is None or self._listener.closed:
                 self._listener = await self._pool.connect()
+                if self._listener.is_pooled:  # what it listens to, somebody else would get
+                    await self._listener.close()
+                    await asyncio.Event().wait()
                 await self._listener.execute(
                     sql.SQL("LISTEN {}").format(sql.Identifier(self._schema))
                 )
@@ -234,7 +242,7 @@ class PostgresStore(Store):
                 lease=lease,
                 nonce=nonce,
                 server=self._server,
-                **{f"queue{number}": queue for number, queue in enumerate(wanted)},
+                **dict[str, Any]({f"queue{n}": queue for n, queue in enumerate(wanted)}),
             )
         )
         try:
@@ -263,20 +271,37 @@ class PostgresStore(Store):
 
     async def renew(self, tokens: Collection[str], lease: float) -> set[str]:
         """See `Store.renew`."""
-        given = [records.printable(token) for token in tokens]
+        given = sorted(tokens, key=records.token_id)
         rows = await self._all(
             postgres_sql.RENEW,
-            ids=[records.token_id(token) for token in tokens],
-            tokens=given,
+            seconds=lease / 3,  # in a session that hangs: there is time for another one
+            ids=[records.token_id(token) for token in given],
+            tokens=[records.printable(token) for token in given],
             lease=lease,
         )
         return set(tokens) - {row[0] for row in rows}
 
     async def save(self, token: str, resume: Json, progress: Progress) -> None:
         """See `Store.save`."""
-        await self._update(
-            token, "resume = %(resume)s", progress, resume=records.dump_optional(resume)
+        if await self._saves.run((token, records.dump_optional(resume), progress)):
+            raise LeaseLost(f"entry {records.token_id(token)} of {self.description}")
+
+    async def _save(self, saves: Sequence[tuple[str, str | None, Progress]]) -> Sequence[bool]:
+        """Write in one transaction; return which are no longer the caller's."""
+        # The last of each. In this order, as in `renew`: none then waits for the other's rows.
+        latest = sorted({save[0]: save for save in saves}.values(), key=_number)
+        tokens = [records.printable(token) for token, _, _ in latest]
+        rows = await self._all(
+            postgres_sql.SAVE,
+            ids=[records.token_id(token) for token, _, _ in latest],
+            tokens=tokens,
+            resumes=[resume for _, resume, _ in latest],
+            done=[progress.done for _, _, progress in latest],
+            totals=[progress.total for _, _, progress in latest],
+            bytes=[progress.bytes for _, _, progress in latest],
         )
+        kept = {row[0] for row in rows}
+        return [token not in kept for token, _, _ in saves]
 
     async def finish(self, token: str, outcome: Outcome) -> None:
         """See `Store.finish`."""
@@ -374,9 +399,9 @@ class PostgresStore(Store):
     ) -> list[Entry]:
         """See `Store.entries`."""
         rows = await self._all(
-            postgres_sql.entries(by_queue=queue is not None, by_state=states is not None),
+            postgres_sql.entries(by_queue=queue is not None),
             queue=queue,
-            states=[f"{state}" for state in states or ()],
+            states=[f"{state}" for state in (State if states is None else states)],
             before=records.MAX_ID if before is None else max(0, min(before, records.MAX_ID)),
             limit=max(0, min(limit, records.MAX_ID)),
         )
@@ -388,7 +413,7 @@ class PostgresStore(Store):
         oldest: dict[str, float] = {}
         for queue, state, number, age in await self._all(postgres_sql.COUNTS):
             states.setdefault(queue, {})[State(state)] = number
-            if State(state) not in FINISHED:
+            if age is not None:
                 oldest[queue] = max(0.0, age, oldest.get(queue, 0.0))
         return {
             queue: QueueCounts(numbers, oldest.get(queue)) for queue, numbers in states.items()
@@ -450,3 +475,12 @@ class PostgresStore(Store):
                 return sum(entry.new for entry in added)
 
         return await self._pool.run(run)
+
+
+def _number(save: tuple[str, str | None, Progress]) -> int:
+    return records.token_id(save[0])
+
+
+def _is_of_one_value(error: Exception) -> bool:
+    cause = error.__cause__ if isinstance(error, StoreError) else error
+    return not isinstance(cause, (psycopg.OperationalError, psycopg.InterfaceError, OSError))

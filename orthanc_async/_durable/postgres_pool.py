@@ -4,26 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
+import socket
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
-from orthanc_async._durable.store import StoreDamagedError, StoreError
+from orthanc_async._durable import postgres_errors
+from orthanc_async._durable.store import StoreError
 from psycopg import conninfo, errors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 T = TypeVar("T")
-Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+
+
+class Connection(psycopg.AsyncConnection[tuple[Any, ...]]):
+    """A connection.
+
+    Attributes:
+        is_pooled: Whether a pooler such as pgbouncer stands between: each transaction may then be
+            in another session, which others use afterwards.
+    """
+
+    is_pooled = False
+
 
 CONNECTIONS = 4  # for operations, of each server; opened as they are needed
 DEADLOCKS = 5  # how often an operation is begun again that PostgreSQL has ended for another's sake
 
 # Nothing may wait for ever: neither for a server that is gone, nor for a lock, nor for a server
-# that hangs; the last is what the client waits for at most.
+# that hangs. Its own limits come first; the last is that of one that says nothing any more, though
+# its system still answers for it, so no keepalive of TCP notices.
 CONNECT_TIMEOUT = 10  # seconds
-OPERATION_TIMEOUT = 90.0  # seconds
+OPERATION_TIMEOUT = 45.0  # seconds
 _CONNECTION_DEFAULTS = {
     "connect_timeout": str(CONNECT_TIMEOUT),
     "keepalives_idle": "30",  # seconds
@@ -33,14 +48,23 @@ _CONNECTION_DEFAULTS = {
     "target_session_attrs": "read-write",  # of several hosts, and after a fail-over
     "application_name": "orthanc-async",
 }
-SESSION = """
-    SELECT set_config('statement_timeout', '60s', false),
-           set_config('lock_timeout', '20s', false),
-           set_config('idle_in_transaction_session_timeout', '60s', false),
-           set_config('default_transaction_isolation', 'read committed', false),
-           set_config('synchronous_commit', CASE current_setting('synchronous_commit')
-               WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false)
+# No compiler: a statement that it takes 100 ms for runs in one.
+_SETTINGS = """
+    set_config('statement_timeout', '30s', {local}),
+    set_config('jit', 'off', {local}),
+    set_config('lock_timeout', '20s', {local}),
+    set_config('idle_in_transaction_session_timeout', '60s', {local}),
+    set_config('synchronous_commit', CASE current_setting('synchronous_commit')
+        WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, {local})
 """
+# One row if the session is the caller's own; none, and nothing set, if a pooler such as pgbouncer
+# stands between: it has made up the number of the process, and lends the session to others too.
+SESSION = f"""
+    SELECT {_SETTINGS.format(local=False)},
+        set_config('default_transaction_isolation', 'read committed', false)
+    FROM (SELECT WHERE pg_backend_pid() = %s) AS own
+"""  # noqa: S608 - no values
+TRANSACTION = f"SELECT {_SETTINGS.format(local=True)}"
 
 
 class PostgresPool:
@@ -81,12 +105,16 @@ class PostgresPool:
         self,
         operation: Callable[[Connection], Awaitable[T]],
         *,
-        timeout: float | None = OPERATION_TIMEOUT,  # noqa: ASYNC109 - that of both ends
+        timeout: float = OPERATION_TIMEOUT,  # noqa: ASYNC109 - that of both ends
     ) -> T:
         """Run an operation on a connection that commits each statement by itself.
 
         An operation of several statements opens a transaction; it may be called again, if
         PostgreSQL has ended it because of a deadlock.
+
+        Args:
+            operation: Called with the connection.
+            timeout: Seconds for a connection, and then for the operation.
 
         Raises:
             StoreError: The database cannot be reached, or refuses.
@@ -94,35 +122,52 @@ class PostgresPool:
         with self.explained():
             for _ in range(DEADLOCKS):
                 try:
-                    async with (
-                        asyncio.timeout(timeout),
-                        self._connection() as connection,
-                    ):
-                        return await operation(connection)
+                    async with self._connection(timeout) as connection:
+                        return await self._run_on(connection, operation)
                 except (errors.DeadlockDetected, errors.SerializationFailure) as error:
                     last = error
                 await asyncio.sleep(random.uniform(0, 0.1))  # noqa: S311 - not a secret
             raise last
+
+    async def _run_on(
+        self, connection: Connection, operation: Callable[[Connection], Awaitable[T]]
+    ) -> T:
+        if not connection.is_pooled:
+            return await operation(connection)
+        async with connection.transaction():
+            await connection.execute(TRANSACTION)
+            return await operation(connection)
 
     async def connect(self) -> Connection:
         """Open one more connection, which is the caller's."""
         if not self._is_open:
             raise StoreError(f"{self.description} is not open")
         with self.explained():
-            connection = await psycopg.AsyncConnection.connect(**self._parameters, autocommit=True)
+            connection = await Connection.connect(**self._parameters, autocommit=True)
             try:
-                await connection.execute(SESSION)
+                own = await connection.execute(SESSION, [connection.info.backend_pid])
+                connection.is_pooled = await own.fetchone() is None
+                if connection.is_pooled:
+                    connection.prepare_threshold = None
+                    await connection.set_isolation_level(psycopg.IsolationLevel.READ_COMMITTED)
             except BaseException:
                 await connection.close()
                 raise
             return connection
 
     @contextlib.asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Connection]:
-        async with self._slots:
-            connection = self._idle.pop() if self._idle else await self.connect()
+    async def _connection(self, limit: float) -> AsyncIterator[Connection]:
+        async with contextlib.AsyncExitStack() as stack:
+            async with asyncio.timeout(limit):
+                await stack.enter_async_context(self._slots)
+                connection = await self._take()
             try:
-                yield connection
+                with _limited(connection, limit):
+                    yield connection
+            except errors.ReadOnlySqlTransaction:
+                # Of several hosts another one may take writes by now.
+                await connection.close()
+                raise
             finally:
                 idle = psycopg.pq.TransactionStatus.IDLE
                 if self._is_open and not connection.closed:
@@ -134,35 +179,57 @@ class PostgresPool:
                     await connection.close()
                     await self._forget_idle()  # they have been lost by the same cause
 
+    async def _take(self) -> Connection:
+        while self._idle:
+            connection = self._idle.pop()
+            if _is_alive(connection):
+                return connection
+            await connection.close()
+        return await self.connect()
+
     async def _forget_idle(self) -> None:
         while self._idle:
             await self._idle.pop().close()
 
-    @contextlib.contextmanager
-    def explained(self) -> Any:
+    def explained(self) -> contextlib.AbstractContextManager[None]:
         """Turn errors of PostgreSQL and of the network into those of a store."""
-        try:
-            yield
-        except TimeoutError as error:
-            raise StoreError(f"{self.description} does not answer") from error
-        except (errors.UndefinedTable, errors.UndefinedColumn, errors.InvalidSchemaName) as error:
-            raise StoreDamagedError(
-                f"{self.description}: the schema is not as it was made ({_text(error)}): restore "
-                "it from a backup, or drop it, and it is made anew, empty"
-            ) from error
-        except errors.InsufficientPrivilege as error:
-            raise StoreError(
-                f"{self.description}: {_text(error)}: the user needs the right to create a schema "
-                "in the database (GRANT CREATE ON DATABASE …), or to own the one that is there"
-            ) from error
-        except errors.DiskFull as error:
-            raise StoreError(
-                f"{self.description}: the disk of the database is full ({_text(error)}): nothing "
-                "was written; make room, and it goes on"
-            ) from error
-        except (psycopg.Error, OSError) as error:
-            raise StoreError(f"{self.description}: {_text(error)}") from error
+        return postgres_errors.explained(self.description)
 
 
-def _text(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _is_alive(connection: Connection) -> bool:
+    """Tell whether a connection that was idle is not known to be lost, without asking anybody."""
+    try:
+        # What the server said before it closed comes first.
+        connection.pgconn.consume_input()
+        connection.pgconn.consume_input()
+    except psycopg.Error:
+        return False
+    return not connection.closed
+
+
+@contextlib.contextmanager
+def _limited(connection: Connection, seconds: float) -> Iterator[None]:
+    """Cut the connection off when its server has not answered for so many seconds.
+
+    A cancellation would not do: psycopg then asks the server to cancel, and waits for its answer.
+    """
+    hung = False
+
+    def cut() -> None:
+        nonlocal hung
+        hung = True
+        with (
+            contextlib.suppress(OSError, psycopg.Error),
+            socket.socket(fileno=os.dup(connection.fileno())) as duplicate,
+        ):
+            duplicate.shutdown(socket.SHUT_RDWR)
+
+    timer = asyncio.get_running_loop().call_later(seconds, cut)
+    try:
+        yield
+    except psycopg.Error as error:
+        if hung:
+            raise TimeoutError from error
+        raise
+    finally:
+        timer.cancel()

@@ -66,6 +66,15 @@ RENEW = f"""
     WHERE entry.id = given.id AND entry.token = given.token
     RETURNING entry.token
 """  # noqa: S608
+SAVE = """
+    UPDATE {schema}.entry
+    SET resume = given.resume, done = given.done, total = given.total, bytes = given.bytes
+    FROM unnest(%(ids)s::bigint[], %(tokens)s::text[], %(resumes)s::text[], %(done)s::bigint[],
+                %(totals)s::bigint[], %(bytes)s::bigint[])
+        AS given (id, token, resume, done, total, bytes)
+    WHERE entry.id = given.id AND entry.token = given.token
+    RETURNING entry.token
+"""
 RETRY = f"""
     UPDATE {{schema}}.entry SET state = 'waiting', due = {NOW}, attempts = 0, interruptions = 0,
         reason = NULL, changed_at = {NOW}
@@ -98,9 +107,28 @@ FORGET = f"""
 ENTRY = f"""
     SELECT {COLUMNS} FROM {{schema}}.entry WHERE id = %(id)s AND state <> '{PURGED}'
 """  # noqa: S608
+# Each queue's name, by the index: without reading the entries of a queue.
+_QUEUES = """
+    queues (name) AS (
+        (SELECT queue FROM {schema}.entry ORDER BY queue LIMIT 1)
+        UNION ALL
+        SELECT (SELECT queue FROM {schema}.entry WHERE queue > name ORDER BY queue LIMIT 1)
+        FROM queues WHERE name IS NOT NULL
+    )
+"""
+# What is finished, which is most, is counted in the index.
 COUNTS = f"""
+    WITH RECURSIVE {_QUEUES}
+    SELECT name, asked.state, number, NULL
+    FROM queues CROSS JOIN unnest('{{{{done,dead,cancelled}}}}'::text[]) AS asked (state)
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS number FROM {{schema}}.entry
+        WHERE queue = name AND entry.state = asked.state
+    ) AS counted
+    WHERE number > 0
+    UNION ALL
     SELECT queue, state, count(*), extract(epoch FROM {NOW} - min(created_at))::float8
-    FROM {{schema}}.entry WHERE state <> '{PURGED}' GROUP BY queue, state
+    FROM {{schema}}.entry WHERE state IN ('waiting', 'running') GROUP BY queue, state
 """  # noqa: S608
 
 SUBSCRIBE = """
@@ -129,17 +157,23 @@ RESIGN = f"""
 """  # noqa: S608
 
 
-def entries(*, by_queue: bool, by_state: bool) -> str:
-    """Return the statement for a page, without the conditions that do not apply."""
-    conditions = [f"state <> '{PURGED}'", "id < %(before)s"]
-    if by_queue:
-        conditions.append("queue = %(queue)s")
-    if by_state:
-        conditions.append("state = ANY(%(states)s)")
-    return (
-        f"SELECT {COLUMNS} FROM {{schema}}.entry WHERE {' AND '.join(conditions)} "  # noqa: S608
-        "ORDER BY id DESC LIMIT %(limit)s"
-    )
+def entries(*, by_queue: bool) -> str:
+    """Return the statement for a page: a few of each queue and state, by the index, merged."""
+    queues = "queues (name) AS (SELECT %(queue)s::text)" if by_queue else _QUEUES
+    return f"""
+        WITH RECURSIVE {queues}, page AS MATERIALIZED (
+            SELECT found.id
+            FROM queues CROSS JOIN unnest(%(states)s::text[]) AS asked (state)
+            CROSS JOIN LATERAL (
+                SELECT id FROM {{schema}}.entry
+                WHERE queue = name AND entry.state = asked.state AND id < %(before)s
+                ORDER BY id DESC LIMIT %(limit)s
+            ) AS found
+            ORDER BY found.id DESC LIMIT %(limit)s
+        )
+        SELECT {COLUMNS} FROM page JOIN {{schema}}.entry ON entry.id = page.id
+        ORDER BY page.id DESC
+    """  # noqa: S608
 
 
 def claim(limits: Sequence[int]) -> str:

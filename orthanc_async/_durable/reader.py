@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orthanc
 from orthanc_async._durable import deliveries, subscriptions
 from orthanc_async._durable.deliveries import get, get_text
-from orthanc_async._durable.store import LeaseLost, NewEntry, StoreError
+from orthanc_async._durable.store import LeaseLost, NewEntry, StoreDamagedError, StoreError
 from orthanc_async._durable.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ SETTLE = 0.05  # seconds between a wake and the reading: a burst of changes is r
 QUESTIONS = 8  # at once
 LEAD, LEAD_AGAIN = 30.0, 10.0
 AFTER_ERROR = 10.0
+AFTER_ORTHANC = 2.0  # whose database may just have been restarted
 
 Info = dict[str, Any]
 _readers: set[Reader] = set()
@@ -156,7 +157,7 @@ class Reader:
         begin = _begin if _begin is not None else await look()
         at = begin.last
         for source in self._sources.values():
-            since = begin.now if source.since is None else source.since
+            since = begin.now if source.since is None else min(source.since, begin.now)
             # Stable resources from before are found by the sweep, and only by it if their events
             # are no longer in the log.
             from_log = source.since is not None and any(
@@ -166,6 +167,13 @@ class Reader:
             known = await store.subscribe(source.name, new.cursor, since, new.mark())
             if known.new:
                 logger.info("the durable subscription %s begins", source.name)
+                if source.since is not None and source.since > begin.now:
+                    logger.warning(
+                        "since= of the durable subscription %s lies in the future (%s, in UTC): "
+                        "it begins now, as without since=",
+                        source.name,
+                        source.since,
+                    )
             self._positions[source.name] = Position.of(known)
 
     async def _repeat(self, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -181,6 +189,9 @@ class Reader:
                 self._leads.clear()
             except StoreError as error:
                 await asyncio.sleep(trouble.failed(what, error))
+            except orthanc.OrthancException as error:
+                logger.warning("%s: %s; tried again in %g s", what, error, AFTER_ORTHANC)
+                await asyncio.sleep(AFTER_ORTHANC)
             except Exception:
                 logger.exception("%s failed; tried again in %g s", what, AFTER_ERROR)
                 await asyncio.sleep(AFTER_ERROR)
@@ -193,6 +204,8 @@ class Reader:
                 leads = await store.lead(LEAD)
                 trouble.works("lead")
             except StoreError as error:
+                if isinstance(error, StoreDamagedError):
+                    self._leads.clear()  # what comes back may be a backup: it is taken up anew
                 await asyncio.sleep(trouble.failed("lead", error))
                 continue
             if leads and not self._leads.is_set():
@@ -209,6 +222,7 @@ class Reader:
                 self._positions[known.name] = Position.of(known)
         self._seen.clear()
         self._checked = False
+        self._wake.set()
 
     # --- reading
 

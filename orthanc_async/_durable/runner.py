@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 import orthanc
 from orthanc_async import _registry
 from orthanc_async._durable import attempt as attempts
+from orthanc_async._durable import deliveries
 from orthanc_async._durable.attempt import Attempt, GiveUp, RetryLater
-from orthanc_async._durable.store import Again, Dead, Done, Progress
+from orthanc_async._durable.store import Again, Dead, Done, Progress, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -217,12 +218,18 @@ class Run:
         if self.entry.resource is not None and await _is_gone(error, self.entry.resource):
             return self._dead("gone", text)
         retry = self.queue.policy.retry
+        if self._why is not Why.TIMEOUT and _is_of_database(error):
+            # Nobody's fault that the attempt works for: it is an interruption.
+            delay = retry.backoff.delay(self.entry.attempts + self.entry.interruptions + 1)
+            logger.warning(
+                "%r was interrupted, as a database fails, again in %.3g s: %s", self, delay, text
+            )
+            return Again(delay, text, resume, progress, counted=False)
         failures = self.entry.attempts + 1
         if failures >= retry.attempts:
             return self._dead("exhausted", text, error)
-        delay = error.after if isinstance(error, RetryLater) else None
-        if delay is None:
-            delay = retry.backoff.delay(failures)
+        after = error.after if isinstance(error, RetryLater) else None
+        delay = retry.backoff.delay(failures) if after is None else after
         logger.warning(
             "%r failed, attempt %d of %d, again in %.3g s: %s",
             self,
@@ -289,6 +296,15 @@ async def _is_gone(error: BaseException | None, resource: str) -> bool:
         await orthanc.rest_api_get(resource)
     except orthanc.OrthancException as answer:
         return _is_unknown_resource(answer)
+    return False
+
+
+def _is_of_database(error: BaseException | None) -> bool:
+    """Tell whether an error comes from the store, or from the database of Orthanc's index."""
+    while error is not None:
+        if isinstance(error, StoreError) or deliveries.is_of_index(error):
+            return True
+        error = error.__cause__
     return False
 
 

@@ -286,15 +286,18 @@ class Worker:
     async def _save_forever(self) -> None:
         while True:
             await asyncio.sleep(SAVE)
-            for run in list(self.runs):
-                try:
-                    if await run.save_if_changed():
-                        self.trouble.works("save")
-                except LeaseLost:
-                    continue  # the next renewal sees it too, and cancels
-                except Exception as error:  # noqa: BLE001 - whatever the store raises
-                    await asyncio.sleep(self.trouble.failed("save", error))
+            # At once, so that the store can write them together.
+            results = await asyncio.gather(
+                *(run.save_if_changed() for run in self.runs), return_exceptions=True
+            )
+            for result in results:
+                # A lost lease the next renewal sees too, and cancels.
+                if isinstance(result, Exception) and not isinstance(result, LeaseLost):
+                    await asyncio.sleep(self.trouble.failed("save", result))
                     break
+            else:
+                if True in results:
+                    self.trouble.works("save")
 
     async def _wake_on_changes(self) -> None:
         while True:

@@ -11,10 +11,11 @@ import orthanc
 import pytest
 from orthanc_async import _registry
 from orthanc_async._durable import attempt, queues, worker
-from orthanc_async._durable.attempt import GiveUp, Retry, RetryLater
+from orthanc_async._durable.attempt import Backoff, GiveUp, Retry, RetryLater
 from orthanc_async._durable.store import (
     NewEntry,
     State,
+    StoreError,
 )
 from unit.durable.engines import SOON, add, add_queue, running_engine, state, until
 from unit.durable.memory_store import MemoryStore
@@ -62,6 +63,31 @@ async def test_attempts_until_dead() -> None:
         await until(lambda: state(store) is State.DEAD)
     row = store.rows[1]
     assert (row.attempts, row.reason, row.error) == (3, "exhausted", "ValueError: attempt 3")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        StoreError("cannot be reached"),
+        orthanc.OrthancException(orthanc.ErrorCode.DATABASE_UNAVAILABLE, "not available"),
+        orthanc.OrthancException(orthanc.ErrorCode.DATABASE, "Error with the database engine"),
+    ],
+)
+async def test_database_fails(error: Exception) -> None:
+    """An attempt that ends since a database fails does not count; the next is not at once."""
+
+    async def handler(_: int) -> None:
+        raise RetryLater("the file cannot be read") from error
+
+    add_queue(handler, retry=Retry(1, Backoff(60, 60, jitter=0)))
+    store = MemoryStore()
+    async with running_engine(store) as running:
+        await add(running)
+        await until(lambda: store.rows[1].interruptions)
+        row = store.rows[1]
+        assert (row.state, row.attempts, row.interruptions) == (State.WAITING, 0, 1)
+        assert row.error == "the file cannot be read"
+        assert 50 < (await store.next_due(["work"]) or 0) <= 60
 
 
 @pytest.mark.parametrize(

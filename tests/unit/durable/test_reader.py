@@ -17,7 +17,7 @@ import pytest
 from orthanc_async import _registry
 from orthanc_async._durable import reader, sweep
 from orthanc_async._durable.engine import Engine
-from orthanc_async._durable.store import State
+from orthanc_async._durable.store import State, StoreDamagedError
 from unit.durable.memory_store import MemoryStore
 
 if TYPE_CHECKING:
@@ -423,34 +423,70 @@ async def test_sweep_after_the_clock_was_set_back(
     assert late == []
 
 
-def test_unlogged() -> None:
-    """durable= for what Orthanc does not log is refused, saying what it does log."""
-    for decorate in (
-        lambda: oa.on_deleted_study(durable="a"),
-        lambda: oa.on_deleted(durable="a"),
-        lambda: oa.on_change(CHANGE.JOB_SUCCESS, durable="a"),
-        lambda: oa.on_change(CHANGE.NEW_STUDY, CHANGE.ORTHANC_STARTED, durable="a"),
-        lambda: oa.on_change(durable="a"),
-    ):
-        with pytest.raises(ValueError, match="STABLE_STUDY, STABLE_SERIES, COMPLETED_SERIES"):
-            decorate()(lambda _: None)
+async def test_since_in_the_future(
+    fake: FakeOrthanc, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A since= that lies in the future is as none: the sweep finds what comes from now on."""
+    monkeypatch.setattr(sweep, "EVERY", 0.05)
+    monkeypatch.setattr(sweep, "MARGIN", 0)
+    monkeypatch.setattr(orthanc, "GetConfiguration", lambda: '{"StableAge": 0}')
+    fake.study("old")
+    fake.now = 10000
+    got = []
+
+    @oa.on_stable_study(durable="tomorrow", since=dt.date(2026, 3, 31))
+    async def tomorrow(study: oa.Study) -> None:
+        got.append(study.id)
+
+    async with _running(MemoryStore()):
+        await _swept(fake)
+        fake.study("new")
+        fake.now = 10002
+        await _until(lambda: got == ["new"])
+    assert "tomorrow lies in the future" in caplog.text
 
 
-@pytest.mark.usefixtures("fake")
-def test_options() -> None:
-    """Options are looked at when they are given, and none is taken without a name."""
-    for options, error in (
-        ({"since": "all"}, TypeError),
-        ({"retry": 3, "durable": "a"}, TypeError),
-        ({"timeout": 0, "durable": "a"}, ValueError),
-        ({"concurrency": 0, "durable": "a"}, ValueError),
-        ({"since": "yesterday", "durable": "a"}, ValueError),
-        ({"since": 1, "durable": "a"}, TypeError),
-        ({"durable": "a b"}, ValueError),
-        ({"durable": 1}, TypeError),
-        ({"durabel": "a"}, TypeError),
-    ):
-        with pytest.raises(error):
-            oa.on_stable_study(lambda _: None, **options)
-    oa.on_stable_study(lambda _: None, durable="a")
-    oa.on_stable_series(lambda _: None, durable="b", since=dt.date(2026, 1, 1))
+async def test_index_fails(
+    fake: FakeOrthanc, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When Orthanc's index does not answer, reading goes on soon, without a traceback."""
+    monkeypatch.setattr(reader, "AFTER_ORTHANC", 0.01)
+    got = _subscribe_studies()
+    answer = fake.page
+
+    def fails(_whole: str, _query: dict[str, str]) -> dict[str, Any]:
+        raise orthanc.OrthancException(orthanc.ErrorCode.DATABASE_UNAVAILABLE, "not available")
+
+    async with _running(MemoryStore()):
+        monkeypatch.setattr(fake, "page", fails)
+        fake.study("a")
+        fake.change("StableStudy", "a")
+        reader.wake()
+        await _until(lambda: "not available" in caplog.text)
+        monkeypatch.setattr(fake, "page", answer)
+        await _until(lambda: got == ["a"])
+    assert "Traceback" not in caplog.text
+
+
+async def test_store_restored(fake: FakeOrthanc, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that was damaged and comes back as it was before is taken up where it is then."""
+    monkeypatch.setattr(reader, "LEAD_AGAIN", 0.01)
+    got = _subscribe_studies()
+    store = MemoryStore()
+    lead = store.lead
+
+    async def damaged(_lease: float) -> bool:
+        raise StoreDamagedError("gone")
+
+    async with _running(store):
+        fake.study("a")
+        backup = dict(store.known)
+        fake.change("StableStudy", "a")
+        reader.wake()
+        await _until(lambda: got == ["a"])
+        monkeypatch.setattr(store, "lead", damaged)
+        await _until(lambda: not any(r._leads.is_set() for r in reader._readers))
+        store.rows.clear()
+        store.known = backup
+        monkeypatch.setattr(store, "lead", lead)
+        await _until(lambda: got == ["a", "a"])
