@@ -76,10 +76,10 @@ def refuses(stack: contextlib.ExitStack, _folder: Path) -> Other:
     port = free_port()
 
     def mend() -> None:
-        other.receiver = stack.enter_context(Receiver(port))
+        refusing.receiver = stack.enter_context(Receiver(port))
 
-    other = Other(f"http://127.0.0.1:{port}", "nobody listens there: check that the", mend)
-    return other
+    refusing = Other(f"http://127.0.0.1:{port}", "nobody listens there: check that the", mend)
+    return refusing
 
 
 def certificate(stack: contextlib.ExitStack, folder: Path) -> Other:
@@ -199,7 +199,9 @@ def test_ends_as_documented(orthanc_server: Any, tmp_path: Path, other: Other) -
         if other.restart is not None:
             server.stop()
             new = {"OTHER": other.url, **other.restart}
-            server = start(orthanc_server, tmp_path, receiver.url, new.pop("OTHER"), stall=1, **new)
+            server = start(
+                orthanc_server, tmp_path, receiver.url, new.pop("OTHER"), stall=1, **new
+            )
 
         def all_done(entries: list[dict[str, Any]]) -> bool:
             return [one["state"] for one in entries] == ["done"] * 2 * COUNT
