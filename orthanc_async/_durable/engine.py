@@ -7,6 +7,7 @@ the loop's, for all but what says otherwise.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ START_WAITS = 5.0  # seconds that `on_startup` functions wait for the store
 REOPEN_FIRST, REOPEN_LONGEST = 1.0, 30.0
 REOPEN_LOCKED = 3.0
 BESIDE_AGAIN = 10.0
+LOOK_AFTER = 5.0  # seconds between two looks whether the store is still where it was
+LEAVING = 5.0  # seconds that attempts have to end when it is not
 CLOSING = 1.0
 
 _engine: Engine | None = None
@@ -190,7 +193,7 @@ class Engine:
             return
         _engine = self
         self._queues = queues.freeze()
-        self._opener = asyncio.create_task(self._open_forever(), name="durable: opening")
+        self._opener = asyncio.create_task(self._keep_open(), name="durable: opening")
         halted = asyncio.ensure_future(self._halted.wait())
         tried = asyncio.ensure_future(self._tried.wait())
         await asyncio.wait(
@@ -212,6 +215,9 @@ class Engine:
             deadline: By the loop's clock.
         """
         self.halt()
+        await self._stop_work(deadline)
+
+    async def _stop_work(self, deadline: float) -> None:
         for task in self._beside:
             task.cancel()
         if self._worker is not None:
@@ -244,10 +250,41 @@ class Engine:
 
     # --- opening
 
-    async def _open_forever(self) -> None:
-        delay = REOPEN_FIRST
-        told = False
+    async def _keep_open(self) -> None:
         await self._prepare()
+        await self._open_forever()
+        while await self._is_moved():
+            await self._leave()
+            await self._open_forever(told=True)
+
+    async def _is_moved(self) -> bool:
+        """Return once the store is elsewhere than it was opened; False: Orthanc stops."""
+        while not await self._pause(LOOK_AFTER):
+            with contextlib.suppress(StoreError):  # who works with it tells of that
+                if self._store is not None and await self._store.moved():
+                    return not self._halted.is_set()
+        return False
+
+    async def _leave(self) -> None:
+        """Close a store that was moved away: what has not ended in it has not been."""
+        assert self._store is not None
+        logger.warning(
+            "%s was moved away or replaced while it was open: what is there now is opened. "
+            "Deliveries that run are cut off",
+            self._store.description,
+        )
+        await self._stop_work(asyncio.get_running_loop().time() + LEAVING)
+        self._failure = self._worker = None
+        await self._store.close()
+
+    async def _pause(self, seconds: float) -> bool:
+        """Wait so long, or until Orthanc stops; return whether it does."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._halted.wait(), seconds)
+        return self._halted.is_set()
+
+    async def _open_forever(self, *, told: bool = False) -> None:
+        delay = REOPEN_FIRST
         while not self._halted.is_set():
             error = await self._open_once()
             self._tried.set()
@@ -266,9 +303,7 @@ class Engine:
             locked = isinstance(error, StoreLockedError)
             seconds = REOPEN_LOCKED if locked else delay
             delay = min(REOPEN_LONGEST, delay * 2)
-            waiting = asyncio.ensure_future(self._halted.wait())
-            await asyncio.wait([waiting], timeout=seconds)
-            waiting.cancel()
+            await self._pause(seconds)
 
     async def _prepare(self) -> None:
         for before in queues.companions().values():

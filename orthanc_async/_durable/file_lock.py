@@ -39,7 +39,7 @@ class FileLock:
             OSError: The file cannot be made.
         """
         try:
-            if _identify(self._path.stat()) in _held:
+            if identify(self._path.stat()) in _held:
                 raise self.refused(f"process {os.getpid()}, which is this one")
         except FileNotFoundError:
             pass
@@ -54,7 +54,7 @@ class FileLock:
             os.close(descriptor)
             raise
         self._descriptor = descriptor
-        self._identity = _identify(os.fstat(descriptor))
+        self._identity = identify(os.fstat(descriptor))
         _held.add(self._identity)
         holder = f"process {os.getpid()} on {socket.gethostname()} ({self._server})\n"
         try:
@@ -79,5 +79,6 @@ class FileLock:
         )
 
 
-def _identify(status: os.stat_result) -> tuple[int, int]:
+def identify(status: os.stat_result) -> tuple[int, int]:
+    """Return what tells a file from all others, whatever its name."""
     return status.st_dev, status.st_ino

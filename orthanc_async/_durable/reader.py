@@ -251,8 +251,8 @@ class Reader:
         page = await get(f"/changes?since={max(0, cursor - behind)}&limit={PAGE}")
         changes: list[Info] = page["Changes"]
         if not changes:
-            if int(page["Last"]) < cursor:
-                await self._go_back(int(page["Last"]))
+            if int(page["Last"]) < cursor:  # its numbers have begun again
+                await self._restart()
             return True
         new = [change for change in changes if int(change["Seq"]) not in self._seen]
         entries = await self._entries(new)
@@ -335,25 +335,12 @@ class Reader:
                 await self._restart()
                 return
 
-    async def _go_back(self, last: int) -> None:
-        """Orthanc's numbers end before the cursor: they have begun again."""
-        page = await get("/changes?last")
-        newest = max((str(change["Date"]) for change in page["Changes"]), default="")
-        dates = [position.date for position in self._positions.values()]
-        if newest and newest >= min(dates):
-            await self._restart()
-            return
-        # An index as it was some time ago, such as a backup: what it has was taken then.
-        moved = {
-            name: replace(position, cursor=last, begin=min(position.begin, last), id="", date="")
-            for name, position in self._positions.items()
-            if position.cursor > last
-        }
-        logger.warning("/changes ends at %d, before the cursors: going on from there", last)
-        await self._advance(moved, [], back=True)
-
     async def _restart(self) -> None:
-        """Read another index from its beginning, but for what is older than the subscriptions."""
+        """Read another index from its beginning, but for what is older than the subscriptions.
+
+        It may also be this index as it was some time ago, such as a backup: what had a delivery
+        is known by its key then.
+        """
         last = int((await get("/changes?last"))["Last"])
         logger.warning(
             "Orthanc's index is not the one that durable subscriptions have read before: /changes "

@@ -90,6 +90,10 @@ class SQLiteStore(Store):
         self._is_open = False
         await self._thread.stop()
 
+    async def moved(self) -> bool:
+        """See `Store.moved`."""
+        return await self._thread.run(lambda _: self._file.is_moved(), writes=False)
+
     # --- entries
 
     async def add(self, entries: Sequence[NewEntry]) -> list[Added]:

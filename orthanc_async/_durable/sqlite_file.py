@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from orthanc_async._durable import records, schema
-from orthanc_async._durable.file_lock import FileLock
+from orthanc_async._durable.file_lock import FileLock, identify
 from orthanc_async._durable.sqlite_thread import damaged, explain
 from orthanc_async._durable.store import StoreDamagedError, StoreError
 
@@ -41,6 +41,7 @@ class SQLiteFile:
         self._lock = FileLock(path.with_name(f"{path.name}.lock"), path, server)
         self._clock = clock
         self._base = 0.0
+        self._identity = (0, 0)
 
     def now(self) -> float:
         """Return the store's time. Thread: any."""
@@ -66,6 +67,7 @@ class SQLiteFile:
         self._lock.take()
         # Before SQLite makes it: what it holds is not for everybody.
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        self._identity = identify(self.path.stat())
         connection = sqlite3.connect(
             self.path, timeout=2, isolation_level=None, check_same_thread=False
         )
@@ -88,6 +90,13 @@ class SQLiteFile:
                 connection.close()
         finally:
             self._lock.release()
+
+    def is_moved(self) -> bool:
+        """Tell whether another file, or none, is where this one was opened."""
+        try:
+            return identify(self.path.stat()) != self._identity
+        except FileNotFoundError:
+            return True
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         # Exclusive before the first access: then there is no shared memory beside the file, and

@@ -263,10 +263,11 @@ def explain(path: Path, error: sqlite3.Error) -> StoreError:
 def damaged(path: Path, what: str) -> StoreDamagedError:
     """Return the error about a file that cannot be relied on."""
     return StoreDamagedError(
-        f"{path} is damaged ({what}). Restore it from a backup, or move it away together with "
-        f'"{path.name}-wal": a new one is then begun. What it held is lost by that: tasks, and '
-        "deliveries that had not ended; subscriptions begin anew, from their since= if they have "
-        f'one, and deliver again what is newer. `sqlite3 {path.name} ".recover"` may save the rest'
+        f"{path} is damaged ({what}). Stop Orthanc and restore it from a backup; or move it away, "
+        f'together with "{path.name}-wal", also while Orthanc runs: a new one is then begun. What '
+        "it held is lost by that: tasks, and deliveries of before this start of Orthanc that had "
+        "not ended; subscriptions begin anew, with this start or their since= if they have one, "
+        f'and deliver again what is newer. `sqlite3 {path.name} ".recover"` may save the rest'
     )
 
 

@@ -268,6 +268,14 @@ class Store(abc.ABC):
         """
         await asyncio.Event().wait()
 
+    async def moved(self) -> bool:
+        """Tell whether what was opened is no longer where it was: it has to be opened again.
+
+        Raises:
+            StoreError: Nobody can tell.
+        """
+        return False
+
     @abc.abstractmethod
     async def renew(self, tokens: Collection[str], lease: float) -> set[str]:
         """Extend leases by so many seconds from now; return the tokens that are lost."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import ssl
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -24,6 +25,7 @@ Body = "Buffer | Callable[[], AsyncGenerator[Buffer, None]]"
 
 _CHUNK = 512 * 2**10  # bytes handed to the connection at once; also the least for one stall time
 _KEPT_OPEN = 4.0  # seconds without a request: shorter than the time after which servers close
+_CLOSED = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED})
 _clients: set[Http] = set()
 _hooked = False
 
@@ -171,17 +173,39 @@ class Http:
             )
         if isinstance(error, aiohttp.ClientConnectorDNSError):
             host = urlsplit(where).hostname
-            return Down(f"{where}: the host name {host!r} cannot be found")
+            return Down(
+                f"{where}: the host name {host!r} cannot be found: check the URL, and where this "
+                "machine looks up names"
+            )
         if isinstance(error, TimeoutError):
             if stream is None or not stream.begun:
-                return Down(f"{where}: no connection within {self._connect:g} s")
+                return Down(
+                    f"{where}: no connection within {self._connect:g} s: check that the server "
+                    "runs, and what is between"
+                )
             what = "no answer" if stream.ended else "the receiver takes nothing"
-            return Down(f"{where}: {what} for {self._stall:g} s, the connection was closed")
+            return Down(
+                f"{where}: {what} for {self._stall:g} s, the connection was closed: if the "
+                "receiver needs longer, set stall_timeout"
+            )
         text = str(error) or type(error).__name__
         if isinstance(error, ssl.SSLError | aiohttp.ClientConnectorSSLError):
             return Down(f"{where}: no TLS connection: {self.secrets.scrub(text)}")
-        if isinstance(error, aiohttp.ServerDisconnectedError):
-            text = "the connection was closed before there was an answer"
+        number = getattr(error, "errno", None)
+        if isinstance(error, aiohttp.ClientConnectorError):
+            if number == errno.ECONNREFUSED:
+                return Down(
+                    f"{where}: nobody listens there: check that the server runs, and the port in "
+                    "the URL"
+                )
+        elif number in _CLOSED or isinstance(
+            error,
+            aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError | ConnectionError,
+        ):
+            return Down(
+                f"{where}: the connection was closed by the receiver before its answer was there: "
+                "its own log may say why"
+            )
         return Down(f"{where}: {self.secrets.scrub(text)}")
 
     async def _open(self) -> aiohttp.ClientSession:

@@ -8,6 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
     from types import TracebackType
 
 
@@ -22,9 +24,16 @@ class Receiver:
         delay: Seconds that a request takes longer.
         keep: Whether bodies are kept.
         bytes: How many have come.
+        trouble: Called with the handler of a request in place of taking it; None: it is taken.
+        met: How many requests have met this trouble.
+        over: Set at the end, for what waits in a trouble.
+
+    Args:
+        port: 0: a free one.
+        tls: For HTTPS.
     """
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, *, tls: ssl.SSLContext | None = None) -> None:
         self.files: dict[str, bytes] = {}
         self.requests: list[str] = []
         self.headers: list[dict[str, str]] = []
@@ -32,6 +41,10 @@ class Receiver:
         self.delay = 0.0
         self.keep = True
         self.bytes = 0
+        self.trouble: Callable[[BaseHTTPRequestHandler, threading.Event], None] | None = None
+        self.met = 0
+        self.over = threading.Event()
+        self._tls = tls
         self._lock = threading.Lock()
         receiver = self
 
@@ -39,6 +52,11 @@ class Receiver:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
+                if receiver.trouble is not None:
+                    receiver.met += 1
+                    self.close_connection = True
+                    receiver.trouble(self, receiver.over)
+                    return
                 size = int(self.headers["Content-Length"])
                 body = self.rfile.read(size)
                 if len(body) == size:
@@ -58,6 +76,11 @@ class Receiver:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
+        if tls is not None:
+            # The handshake is the handler's, whose thread nobody else waits for.
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
 
     @property
@@ -68,7 +91,7 @@ class Receiver:
     @property
     def url(self) -> str:
         """Its address."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'' if self._tls is None else 's'}://127.0.0.1:{self.port}"
 
     def _take(self, path: str, body: bytes, headers: dict[str, str]) -> None:
         time.sleep(self.delay)
@@ -89,6 +112,7 @@ class Receiver:
         _value: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
+        self.over.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

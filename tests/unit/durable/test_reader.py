@@ -225,8 +225,9 @@ async def test_numbers_begin_again(fake: FakeOrthanc) -> None:
 
 
 async def test_backup(fake: FakeOrthanc) -> None:
-    """An index as it was before is gone on with from its end, and nothing comes twice."""
+    """An index as it was some time ago is read again, and nothing comes twice."""
     fake.change("NewInstance", "zero")
+    fake.now = 1
     got = _subscribe_instances()
     store = MemoryStore()
     async with _running(store):
@@ -243,6 +244,24 @@ async def test_backup(fake: FakeOrthanc) -> None:
         await _caught_up(store, fake)
         await _until(lambda: len(got) == 6)
     assert got[-1] == "after"
+
+
+async def test_another_older_index(fake: FakeOrthanc) -> None:
+    """Where the numbers are lower and the dates older, it may be another index, not a backup."""
+    fake.change("NewInstance", "zero")
+    got = _subscribe_instances()
+    store = MemoryStore()
+    async with _running(store):
+        fake.now = 10
+        for number in range(5):
+            fake.change("NewInstance", f"i{number}")
+        await _caught_up(store, fake)
+        await _until(lambda: len(got) == 5)
+    fake.changes.clear()
+    fake.now = 5  # another Orthanc's, which ran meanwhile without this store
+    fake.change("NewInstance", "other")
+    async with _running(store):
+        await _until(lambda: got[-1] == "other")
 
 
 async def test_another_index(fake: FakeOrthanc) -> None:
