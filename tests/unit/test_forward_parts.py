@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orthanc
 import pytest
 from orthanc_async import Instance, forward
-from orthanc_async.forward import _anonymize, _dicomweb_answer, _errors, _source
+from orthanc_async.forward import _dicomweb_answer, _errors, _source
 from orthanc_async.forward._dicomweb import batches
 from orthanc_async.forward._sent import Sent
 from orthanc_async.forward._source import Item
@@ -404,37 +404,6 @@ def test_settings_are_checked(make: Any) -> None:
     """What can only fail later is refused when the script is loaded."""
     with pytest.raises((ValueError, TypeError)):
         make()
-
-
-# --- de-identification
-
-
-def test_derived_uids() -> None:
-    """They are the same for the same key, others for another, and valid UIDs."""
-    uid = _anonymize.derived_uid(b"k" * 16, "1.2.3")
-    assert uid == _anonymize.derived_uid(b"k" * 16, "1.2.3")
-    assert uid != _anonymize.derived_uid(b"l" * 16, "1.2.3")
-    assert uid.startswith("2.25.")
-    assert len(uid) <= 44
-
-
-def test_uids_that_are_replaced() -> None:
-    """Identifiers of things are, also in sequences; kinds and well-known ones are not."""
-    tags = {
-        "SOPClassUID": "1.2.840.10008.5.1.4.1.1.4",
-        "SOPInstanceUID": "1.5.1",
-        "FrameOfReferenceUID": "1.2.840.10008.1.4.1.1",
-        "MACParametersSequence": [],
-        "ReferencedStudySequence": [
-            {"ReferencedSOPClassUID": "1.9", "ReferencedSOPInstanceUID": "1.5.2"},
-            {"Deep": [{"ReferencedSOPInstanceUID": "1.5.3"}]},
-        ],
-    }
-    assert dict(_anonymize._uids(tags, "")) == {
-        "SOPInstanceUID": "1.5.1",
-        "ReferencedStudySequence[0].ReferencedSOPInstanceUID": "1.5.2",
-        "ReferencedStudySequence[1].Deep[0].ReferencedSOPInstanceUID": "1.5.3",
-    }
 
 
 def test_uid_of_a_file(tmp_path: Path) -> None:
