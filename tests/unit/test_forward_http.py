@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import hashlib
-import hmac
 import io
 import json
-import ssl
 import zipfile
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-import trustme
 from aiohttp import web
 from orthanc_async import Series, forward
 from orthanc_async._server_net import free_port
 from orthanc_async.forward._errors import Down
-from unit.forward_fakes import Attempts, FakeOrthanc, gone, served
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from unit.forward_fakes import Attempts, FakeOrthanc, gone, served, study_of_four
 
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeOrthanc:
     """An Orthanc with a study of four instances in two series."""
-    fake = FakeOrthanc(monkeypatch)
-    for number, (name, series) in enumerate((("1", "a"), ("2", "a"), ("3", "b"), ("4", "b"))):
-        fake.add(name, bytes([number]) * 300_000, series=series, number=number)
-    return fake
+    return study_of_four(monkeypatch)
 
 
 async def test_files_arrive_unchanged(fake: FakeOrthanc) -> None:
@@ -219,39 +208,6 @@ async def test_nobody_there(fake: FakeOrthanc) -> None:
     await send.http.close()
 
 
-async def test_certificates(fake: FakeOrthanc, tmp_path: Path) -> None:
-    """An unknown certificate is named with what helps; with its CA, and ours shown, it works."""
-    authority, clients = trustme.CA(), trustme.CA()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    clients.configure_trust(context)
-    context.verify_mode = ssl.CERT_REQUIRED
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    ours = clients.issue_cert("orthanc.example")
-    ours.private_key_and_cert_chain_pem.write_to_path(tmp_path / "ours.pem")
-
-    async def receive(request: web.Request) -> web.Response:
-        await request.read()
-        return web.Response()
-
-    async with served(receive, tls=context) as url:
-        send = forward.to_http(url)
-        with pytest.raises(Down, match=r"not accepted.*forward\.TLS\(ca="):
-            await send(fake.study)
-        await send.http.close()
-        send = forward.to_http(url, tls=forward.TLS(ca=tmp_path / "ca.pem"))
-        with pytest.raises(Down):
-            await send(fake.study)
-        await send.http.close()
-        tls = forward.TLS(ca=tmp_path / "ca.pem", certificate=tmp_path / "ours.pem")
-        send = forward.to_http(url, tls=tls)
-        await send(fake.study)
-        await send.http.close()
-    send = forward.to_http(url, tls=forward.TLS(ca=tmp_path / "none.pem"))
-    with pytest.raises(forward.RetryLater, match=r"none\.pem"):
-        await send(fake.study)
-
-
 async def test_gone_in_the_middle(fake: FakeOrthanc) -> None:
     """An instance that was deleted meanwhile raises Orthanc's own error, not one of HTTP."""
     del fake.files["instance-3"]
@@ -314,117 +270,6 @@ async def test_transform_changes_and_leaves_out(fake: FakeOrthanc) -> None:
     assert got == {"/same": bytes([3]) * 10}
     assert attempts.progress.done == 4
     assert attempts.progress.bytes == 30
-
-
-async def test_bearer_is_renewed(fake: FakeOrthanc) -> None:
-    """A token is got once for many requests, ahead of its end, and after a 401 once."""
-    tokens: list[str] = []
-    valid: set[str] = set()
-    ended = False
-
-    async def token() -> tuple[str, float]:
-        tokens.append(f"token-{len(tokens)}")
-        valid.clear()
-        valid.add(tokens[-1])
-        await asyncio.sleep(0)
-        return tokens[-1], 0.0 if ended else 1000.0
-
-    async def receive(request: web.Request) -> web.Response:
-        await request.read()
-        accepted = request.headers["Authorization"].removeprefix("Bearer ") in valid
-        return web.Response(status=200 if accepted else 401)
-
-    async with served(receive) as url:
-        send = forward.to_http(url, auth=forward.Bearer(token), at_once=1)
-        await send(fake.study)
-        assert tokens == ["token-0"]
-        valid.clear()  # the server has forgotten it
-        await send(fake.study)
-        assert tokens == ["token-0", "token-1"]
-        ended = True
-        valid.clear()
-        await send(fake.study)
-        await send(fake.study)
-        assert len(tokens) == 2 + 4 + 4  # one for each request: none is valid for any time
-        await send.http.close()
-
-
-async def test_a_401_is_not_asked_for_ever(fake: FakeOrthanc) -> None:
-    """A second 401 with a new token ends the delivery; a plain token is not tried twice."""
-    asked = 0
-
-    async def receive(request: web.Request) -> web.Response:
-        nonlocal asked
-        asked += 1
-        await request.read()
-        return web.Response(status=401)
-
-    fake.listed = dict(list(fake.listed.items())[:1])
-    async with served(receive) as url:
-        for auth, expected in (
-            (forward.Bearer(lambda: "abcdef"), 2),
-            (forward.Bearer("abcdef"), 1),
-            (forward.Basic("me", "secret"), 1),
-        ):
-            asked = 0
-            send = forward.to_http(url, auth=auth)
-            with pytest.raises(forward.GiveUp, match="answers 401"):
-                await send(fake.study)
-            await send.http.close()
-            assert asked == expected
-
-
-async def test_oauth2(fake: FakeOrthanc, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Client credentials get a token, with the secret from the environment."""
-    monkeypatch.setenv("FORWARD_TEST_SECRET", "top secret")
-    forms: list[Any] = []
-
-    async def receive(request: web.Request) -> web.Response:
-        if request.path == "/token":
-            credentials = request.headers["Authorization"].removeprefix("Basic ")
-            forms.append((base64.b64decode(credentials), dict(await request.post())))
-            return web.json_response({"access_token": "granted", "expires_in": 3600})
-        await request.read()
-        accepted = request.headers["Authorization"] == "Bearer granted"
-        return web.Response(status=200 if accepted else 403)
-
-    async with served(receive) as url:
-        auth = forward.OAuth2ClientCredentials(
-            f"{url}/token", "me", forward.secret_from_env("FORWARD_TEST_SECRET"), "dicom"
-        )
-        send = forward.to_http(url, auth=auth)
-        await send(fake.study)
-        await send.http.close()
-    assert forms == [(b"me:top+secret", {"grant_type": "client_credentials", "scope": "dicom"})]
-    assert "secret" not in repr(auth)
-
-
-async def test_webhook_can_be_verified(fake: FakeOrthanc) -> None:
-    """The document tells what came, and its signature is what the documentation says."""
-    got: list[tuple[Any, bytes]] = []
-
-    async def receive(request: web.Request) -> web.Response:
-        got.append((request.headers, await request.read()))
-        return web.Response(status=204)
-
-    key = b"0123456789abcdef0123"
-    async with served(receive) as url:
-        secret = f"whsec_{base64.b64encode(key).decode()}"
-        send = forward.to_webhook(url, secret=secret)
-        attempts = Attempts(payload={"type": "StableStudy"})
-        await attempts.run(lambda: send(fake.study))
-        await attempts.run(lambda: send(fake.study))
-        await send.http.close()
-    (headers, body), (again, _) = got
-    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
-    expected = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
-    assert headers["webhook-signature"] == f"v1,{expected}"
-    assert again["webhook-id"] == headers["webhook-id"] == headers["Idempotency-Key"]
-    document = json.loads(body)
-    assert document["type"] == "StableStudy"
-    assert document["level"] == "Study"
-    assert document["tags"]["PatientName"] == "Doe^Jane"
-    assert document["parents"] == {"patient": "the-patient"}
 
 
 async def test_only_decides(fake: FakeOrthanc) -> None:
