@@ -178,23 +178,6 @@ def test_answer_of_stow_in_xml() -> None:
         _dicomweb_answer.read(b"<!DOCTYPE x><x/>", "application/dicom+xml")
 
 
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ({}, None),
-        ({"Retry-After": "120"}, 120),
-        ({"Retry-After": "-1"}, None),
-        ({"Retry-After": "1.5"}, None),
-        ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
-        ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT",
-          "Date": "Wed, 21 Oct 2015 07:27:00 GMT"}, 60),
-    ],
-)  # fmt: skip
-def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
-    """Seconds and dates are understood, anything else is as if there were none."""
-    assert _errors.retry_after(headers) == seconds
-
-
 # --- names
 
 
