@@ -316,6 +316,8 @@ async def test_what_is_verified(fake: FakeOrthanc, tmp_path: Path) -> None:
     async with served_by(authority, "127.0.0.1") as url:
         with pytest.raises(Down, match="not accepted"):
             await ask(url, forward.TLS(ca=tmp_path / "other.pem"))
+        with pytest.raises(Down, match="not accepted"):
+            await ask(url, forward.TLS())
         await ask(url, forward.TLS(ca=tmp_path / "ca.pem"))
         # The token's server has a certificate of its own to look at.
         tls = forward.TLS(ca=tmp_path / "ca.pem")

@@ -55,8 +55,20 @@ def test_breaker_grows_and_is_bounded() -> None:
         clock.now += breaker.wait()
     for wait, whole in zip(waits, (10, 20, 40, 50, 50), strict=True):
         assert 0.75 * whole <= wait <= whole
-    breaker.failed(breaker.began(), 45)
-    assert 44.9 <= breaker.wait() <= 50
+    for after, wait in ((45.0, 45.0), (1e6, 50.0)):
+        breaker = forward.Breaker(1, first=1, longest=50, clock=clock)
+        breaker.failed(breaker.began(), after)
+        assert breaker.wait() == wait
+
+
+def test_breakers_do_not_come_back_together() -> None:
+    """The time is a little less by chance, so that many servers spread out."""
+    waits = set()
+    for _ in range(20):
+        breaker = forward.Breaker(1, first=10, clock=lambda: 0.0)
+        breaker.failed(breaker.began())
+        waits.add(breaker.wait())
+    assert len(waits) > 1
 
 
 def test_breaker_minds_only_who_tries() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from orthanc_async import Instance, forward
+from orthanc_async.forward._destination import Delivery
 from unit.forward_fakes import FakeOrthanc
 
 if TYPE_CHECKING:
@@ -62,3 +64,32 @@ def test_filters_are_checked() -> None:
         forward.modality()
     with pytest.raises(TypeError, match="is called with"):
         forward.to_modality("x", only=lambda: True)
+
+
+async def test_filters_look_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patient, study and series are asked for once for all instances."""
+    fake = FakeOrthanc(monkeypatch)
+    for number in range(20):
+        fake.add(str(number), b"", Modality="CT ")
+    only = forward.modality("CT") & forward.tag("PatientName", "Doe*")
+    send = forward.to_modality("x", only=only)
+    kept = await send.items(Delivery(send, fake.study))
+    assert len(kept) == 20
+    assert len(fake.asked) == len(set(fake.asked)) == 3
+
+
+async def test_functions_as_filters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function may stand first; a `def` runs in a thread."""
+    fake = FakeOrthanc(monkeypatch)
+    fake.add("1", b"")
+    fake.add("2", b"", series="b", Modality="SR")
+    threads = []
+
+    def first(instance: Instance) -> bool:
+        threads.append(threading.current_thread())
+        return instance.id == "instance-1"
+
+    assert await chosen(fake, first & forward.modality("CT", "SR")) == "1"
+    assert await chosen(fake, first | forward.modality("SR")) == "12"
+    assert threading.main_thread() not in threads
+    assert await chosen(fake, forward.tag("Modality", "ct")) == ""

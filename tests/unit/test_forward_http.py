@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 from orthanc_async import Series, forward
 from orthanc_async._server_net import free_port
+from orthanc_async.forward import _template
 from orthanc_async.forward._errors import Down
 from unit.forward_fakes import Attempts, FakeOrthanc, gone, served, study_of_four
 
@@ -29,10 +30,12 @@ async def test_files_arrive_unchanged(fake: FakeOrthanc) -> None:
 
     async def receive(request: web.Request) -> web.Response:
         got[request.raw_path] = request.headers["Idempotency-Key"], await request.read()
+        assert request.method == "PUT"
+        assert request.headers["Content-Length"] == str(len(got[request.raw_path][1]))
         return web.Response(status=201)
 
     async with served(receive) as url:
-        send = forward.to_http(url, path="/{PatientID}/{study}/{instance}")
+        send = forward.to_http(url, path="/{PatientID}/{study}/{instance}", method="PUT")
         attempts = Attempts()
         await attempts.run(lambda: send(fake.study))
         await send.http.close()
@@ -149,12 +152,13 @@ async def test_a_stall_is_noticed(fake: FakeOrthanc) -> None:
         return web.Response()
 
     async with served(receive) as url:
-        send = forward.to_http(url, stall_timeout=0.3, at_once=1)
-        with pytest.raises(Down, match=r"takes nothing for 0\.3 s"):
-            await send(fake.study)
-        read_all = True
-        with pytest.raises(Down, match=r"no answer for 0\.3 s"):
-            await send(fake.study)
+        send = forward.to_http(url, connect_timeout=300, stall_timeout=0.3, at_once=1)
+        async with asyncio.timeout(60):
+            with pytest.raises(Down, match=r"takes nothing for 0\.3 s"):
+                await send(fake.study)
+            read_all = True
+            with pytest.raises(Down, match=r"no answer for 0\.3 s"):
+                await send(fake.study)
         end.set()
         await send.http.close()
 
@@ -180,8 +184,8 @@ async def test_an_answer_of_one_byte_a_second(fake: FakeOrthanc) -> None:
 async def test_orthanc_is_not_the_receiver(fake: FakeOrthanc) -> None:
     """While a file is read, the receiver waits without counting as stalled."""
 
-    async def slowly(_name: str) -> None:
-        await asyncio.sleep(0.4)
+    async def slowly(name: str) -> None:
+        await asyncio.sleep(1.2 if name in {"instance-1", "instance-4"} else 0)
 
     fake.before_file = slowly
 
@@ -190,7 +194,7 @@ async def test_orthanc_is_not_the_receiver(fake: FakeOrthanc) -> None:
         return web.Response()
 
     async with served(receive) as url:
-        send = forward.to_http(url, form="zip", stall_timeout=0.3)
+        send = forward.to_http(url, form="zip", connect_timeout=0.8, stall_timeout=0.8)
         await send(fake.study)
         await send.http.close()
 
@@ -396,3 +400,133 @@ async def test_two_destinations_in_one_handler(fake: FakeOrthanc) -> None:
     keys = [key for path, key in got if path == "/"]
     assert keys[0] == keys[2] == "archive/Study/1/2026"
     assert keys[1] == keys[3] == "archive/Study/1/2026/series-a-0123456789"
+
+
+async def test_a_connection_is_waited_for_a_time_only(fake: FakeOrthanc) -> None:
+    """A server that accepts, and then says nothing to TLS, is no connection."""
+    closed = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+        closed.set()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    async with server, asyncio.timeout(60):
+        url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        send = forward.to_webhook(url, connect_timeout=0.3, stall_timeout=300)
+        with pytest.raises(Down, match=r"no connection within 0\.3 s"):
+            await send(fake.study)
+        await send.http.close()
+        await closed.wait()
+
+
+async def test_headers_of_the_script(fake: FakeOrthanc, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They go with each request, read out of the environment; nothing is kept from an answer."""
+    monkeypatch.setenv("FORWARD_TEST_KEY", "hidden-word")
+    got: list[tuple[str, str | None]] = []
+
+    async def receive(request: web.Request) -> web.Response:
+        got.append((request.headers["X-Key"], request.headers.get("Cookie")))
+        answer = web.Response()
+        answer.set_cookie("session", "1")
+        return answer
+
+    async with served(receive) as url:
+        headers = {"X-Key": forward.secret_from_env("FORWARD_TEST_KEY")}
+        send = forward.to_webhook(url, headers=headers)
+        await send(fake.study)
+        await send(fake.study)
+        await send.http.close()
+    assert got == [("hidden-word", None)] * 2
+
+
+async def test_a_secret_of_the_query(fake: FakeOrthanc) -> None:
+    """A server that repeats it, as it stands in the URL or decoded, shows nothing."""
+
+    async def receive(request: web.Request) -> web.Response:
+        return web.Response(status=400, text=f"{request.raw_path} {request.query['sas']}")
+
+    async with served(receive) as url:
+        send = forward.to_webhook(f"{url}/?sas=hidden%20word")
+        with pytest.raises(forward.GiveUp) as caught:
+            await send(fake.study)
+        text = str(send.http._explained(url, OSError("no way to hidden word"), None))
+        await send.http.close()
+    assert "hidden" not in str(caught.value) + text
+
+
+async def test_several_files_at_once(fake: FakeOrthanc) -> None:
+    """As many files are under way as `at_once` allows."""
+    now = most = 0
+    all_there = asyncio.Event()
+
+    async def receive(request: web.Request) -> web.Response:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        if now == 3:
+            all_there.set()
+        await all_there.wait()
+        await request.read()
+        now -= 1
+        return web.Response()
+
+    async with served(receive) as url, asyncio.timeout(60):
+        send = forward.to_http(url, at_once=3)
+        await send(fake.study)
+        await send.http.close()
+    assert most == 3
+
+
+async def test_a_long_answer_is_cut(fake: FakeOrthanc) -> None:
+    """No more is read of an answer than is asked for, and it is known to be cut."""
+
+    async def receive(_request: web.Request) -> web.Response:
+        return web.Response(body=b"x" * 1_000_000)
+
+    async with served(receive) as url:
+        send = forward.to_webhook(url)
+        answers = [
+            await send.http.send("POST", url, headers={}, most=most) for most in (1000, 2_000_000)
+        ]
+        await send.http.close()
+    assert [answer.whole for answer in answers] == [False, True]
+    assert len(answers[0].body) < 1_000_000 == len(answers[1].body)
+
+
+async def test_what_is_no_url_after_all(fake: FakeOrthanc) -> None:
+    """What only the client finds out is a dead letter that names the URL."""
+    send = forward.to_webhook("https://pacs.example:99999")
+    with pytest.raises(forward.GiveUp, match=r"https://pacs\.example:99999") as caught:
+        await send(fake.study)
+    assert caught.value.reason == "configuration"
+
+
+async def test_zip_of_a_transform(fake: FakeOrthanc, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ZIP has what the transform gives, under one key and with the same bytes each time."""
+    got: list[tuple[str, str, bytes]] = []
+
+    async def receive(request: web.Request) -> web.Response:
+        key = request.headers["Idempotency-Key"]
+        got.append((request.method, key, await request.read()))
+        return web.Response(status=500 if len(got) == 1 else 200)
+
+    def change(file: bytes, instance: Any) -> bytes | None:
+        return None if instance.id == "instance-2" else file[:1]
+
+    monkeypatch.setattr(_template, "_parse", lambda data: {"SOPInstanceUID": str(data[0])})
+    async with served(receive) as url:
+        send = forward.to_http(
+            url, form="zip", method="PUT", names="{SOPInstanceUID}.dcm", transform=change
+        )
+        attempts = Attempts(payload={"id": fake.study.id})
+        with pytest.raises(Down):
+            await attempts.run(lambda: send(fake.study))
+        await attempts.run(lambda: send(fake.study))
+        await send.http.close()
+    assert got[0] == got[1]
+    assert got[0][:2] == ("PUT", "archive/Study/1/2026")
+    with zipfile.ZipFile(io.BytesIO(got[0][2])) as archive:
+        found = {info.filename: archive.read(info) for info in archive.infolist()}
+    assert found == {"1.dcm": b"\1", "3.dcm": b"\3", "4.dcm": b"\4"}

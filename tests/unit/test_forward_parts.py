@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import threading
 from typing import TYPE_CHECKING, Any
 
 import orthanc
@@ -12,9 +13,9 @@ import pytest
 from orthanc_async import Instance, forward
 from orthanc_async.forward import _dicomweb_answer, _errors, _source
 from orthanc_async.forward._dicomweb import batches
+from orthanc_async.forward._secrets import Secrets, SecretSource
 from orthanc_async.forward._sent import Sent
 from orthanc_async.forward._source import Item
-from orthanc_async.forward._template import Template
 from orthanc_async.forward._uid import uid_of
 from unit.forward_fakes import Attempts, FakeOrthanc
 
@@ -43,6 +44,7 @@ def test_marks_come_back() -> None:
     again = Sent(many, json.loads(state))
     assert [item for item in many if item in again] == wanted
     assert json.dumps(again.marks(many)) == json.dumps(Sent(many, again.marks(many)).state())
+    assert Sent(many).state() == {}
 
 
 @pytest.mark.parametrize(
@@ -61,6 +63,9 @@ def test_marks_of_a_changed_series_are_dropped(now: list[Item]) -> None:
         sent.add(item)
     again = Sent(now, sent.state())
     assert [item.instance for item in now if item in again] == ["b1"]
+    added = Sent(now)
+    added.add_all(sent.state())
+    assert added.state() == again.state()
 
 
 def test_batches() -> None:
@@ -114,6 +119,71 @@ async def test_a_file_that_cannot_be_read_ahead(monkeypatch: pytest.MonkeyPatch)
     assert len(got) == 2
 
 
+async def test_the_order_of_instances(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By series, then by number, however it is written; an instance alone can be sent too."""
+    fake = FakeOrthanc(monkeypatch)
+    for name, series, number in (
+        ("b", "y", "1"),
+        ("c", "x", "10"),
+        ("d", "x", "9 "),
+        ("e", "x", "?"),
+    ):
+        fake.add(name, b"x", series=series)
+        fake.listed[f"instance-{name}"]["MainDicomTags"]["InstanceNumber"] = number
+    for name, index in (("f", 3), ("g", 2)):
+        fake.add(name, b"x", series="z")
+        del fake.listed[f"instance-{name}"]["MainDicomTags"]["InstanceNumber"]
+        fake.listed[f"instance-{name}"]["IndexInSeries"] = index
+    found = [item.instance[-1] for item in await _source.listing(fake.study)]
+    assert found == list("edcbgf")
+    assert fake.asked == [f"/studies/{fake.study.id}/instances?expand=true"]
+    fake.more["/instances/instance-c"] = fake.listed["instance-c"]
+    (item,) = await _source.listing(Instance("instance-c"))
+    assert item == Item("instance-c", "series-x-0123456789", "1.2.c", 1, "1")
+
+
+async def test_what_is_read_ahead_ends_with_the_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A delivery that ends early leaves no reading behind."""
+    fake = FakeOrthanc(monkeypatch)
+    ended = []
+
+    async def long(name: str) -> None:
+        try:
+            await asyncio.sleep(0 if name == "instance-1" else 60)
+        finally:
+            ended.append(name)
+
+    for number in (1, 2, 3):
+        fake.add(str(number), b"x", number=number)
+    fake.before_file = long
+    reader = _source.read(await _source.listing(fake.study), None)
+    await anext(reader)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    await reader.aclose()
+    assert ended == ["instance-1", "instance-2", "instance-3"]
+
+
+async def test_a_transform_that_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `def` runs in a thread, an `async def` on the loop."""
+    fake = FakeOrthanc(monkeypatch)
+    fake.add("1", b"x")
+    threads = []
+
+    def compute(file: bytes, _instance: Instance) -> bytes:
+        threads.append(threading.current_thread())
+        return file * 2
+
+    async def wait(file: bytes, _instance: Instance) -> bytes:
+        threads.append(threading.current_thread())
+        return file * 3
+
+    (item,) = await _source.listing(fake.study)
+    assert await _source.load(item, compute) == b"xx"
+    assert await _source.load(item, wait) == b"xxx"
+    assert [thread is threading.main_thread() for thread in threads] == [False, True]
+
+
 async def test_a_transform_must_return_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A transform that returns something else is named."""
     fake = FakeOrthanc(monkeypatch)
@@ -147,9 +217,22 @@ def test_answer_of_stow_in_json() -> None:
     assert stored.stored == {"1.1", "1.3"}
     assert stored.failed == {"1.2": 0xA700, "1.4": 0}
     assert stored.said
+    listed = _dicomweb_answer.read(json.dumps([document]).encode(), "application/json")
+    assert listed == stored
+    assert not _dicomweb_answer.read(b"[]", "application/json").said
     assert not _dicomweb_answer.read(b"", "").said
     with pytest.raises(ValueError):
         _dicomweb_answer.read(b"OK", "text/plain")
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [(0, True), (0x0110, True), (0x0213, True), (0xA700, True), (0xA7FF, True),
+     (0x0122, False), (0x0124, False), (0xA900, False), (0xC000, False), (0x0112, False)],
+)  # fmt: skip
+def test_reasons_that_pass(reason: int, expected: object) -> None:
+    """Out of resources, and what says nothing, may pass; what the server cannot take does not."""
+    assert _dicomweb_answer.passes(reason) is expected
 
 
 def test_answer_of_stow_in_xml() -> None:
@@ -173,23 +256,11 @@ def test_answer_of_stow_in_xml() -> None:
         assert stored.failed == {"1.2": 0xC000}
     assert "cannot understand" in _dicomweb_answer.explain(0xC000)
     assert not _dicomweb_answer.passes(0xC000)
-    assert _dicomweb_answer.passes(0xA701)
+    assert _dicomweb_answer.read(text.encode(), "").stored == {"1.1"}
+    with pytest.raises(ValueError, match="DOCTYPE"):
+        _dicomweb_answer.read(b'<x><!entity a "b"></x>', "")
     with pytest.raises(ValueError, match="DOCTYPE"):
         _dicomweb_answer.read(b"<!DOCTYPE x><x/>", "application/dicom+xml")
-
-
-# --- names
-
-
-def test_templates() -> None:
-    """Values are encoded; those that would mean another folder cannot."""
-    template = Template("/{study}/{PatientID}.dcm", "x")
-    assert template.names == {"study", "PatientID"}
-    assert template.fill({"study": "..", "PatientID": "a/b c"}) == "/%2E%2E/a%2Fb%20c.dcm"
-    assert template.fill({"study": "", "PatientID": "ä"}) == "/_/%C3%A4.dcm"
-    for wrong in ("{}", "{nothing}", "{study!r}", "{study:>9}", "{study"):
-        with pytest.raises(ValueError, match="x: "):
-            Template(wrong, "x")
 
 
 # --- secrets and settings
@@ -205,6 +276,13 @@ async def test_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert secret.read() == "hidden1"
     file.write_text("hidden2\n")
     assert secret.read() == "hidden2"
+    file.write_bytes(b"hidden\xff")
+    with pytest.raises(forward.RetryLater, match=r"secret.*no UTF-8") as caught:
+        secret.read()
+    assert "hidden" not in str(caught.value)
+    file.write_text("\n")
+    with pytest.raises(forward.RetryLater, match=r"secret.*is empty"):
+        secret.read()
     with pytest.raises(LookupError, match="FORWARD_NONE"):
         forward.secret_from_env("FORWARD_NONE")
     monkeypatch.setenv("FORWARD_SOME", "hidden3")
@@ -230,6 +308,9 @@ async def test_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         lambda: forward.to_http("pacs.example"),
         lambda: forward.to_http("https://me:secret@pacs.example"),
+        lambda: forward.to_http("https://x/in#part"),
+        lambda: forward.to_http("https://x", method="GET"),
+        lambda: forward.Basic("me", ""),
         lambda: forward.to_http("https://x", form="tar"),
         lambda: forward.to_http("https://x", path="{nothing}"),
         lambda: forward.to_http("https://x", at_once=0),
@@ -270,6 +351,26 @@ def test_uid_of_a_file(tmp_path: Path) -> None:
     with open(file, "rb") as stream:  # noqa: PTH123
         assert uid_of(stream.read()) == pydicom.dcmread(file).SOPInstanceUID
     assert uid_of(b"nothing") is None
+
+
+async def test_secrets_in_a_text() -> None:
+    """Each is taken out whole, the longest first; a very short one would spoil all texts."""
+    secrets = Secrets()
+    for value in ("word", "word and more", "no"):
+        await secrets.reveal(value)
+    assert secrets.scrub("no word, no word and more") == "no …, no …"
+
+
+async def test_a_secret_is_read_in_a_thread() -> None:
+    """A file on a slow disk does not hold up the loop."""
+    threads = []
+
+    def read() -> str:
+        threads.append(threading.current_thread())
+        return "a secret"
+
+    assert await Secrets().reveal(SecretSource("x", read)) == "a secret"
+    assert threads != [threading.main_thread()]
 
 
 # --- jobs
