@@ -180,6 +180,17 @@ class Destination:
         """
         subject = resource if isinstance(resource, Resource) else resource.resource
         delivery = Delivery(self, subject)
+        try:
+            await self._deliver_by_breaker(delivery)
+        except Down as down:
+            if down.after is not None:
+                # What it asks for is the least: one that says "0 s" each time would soon have
+                # had all attempts.
+                least = self.__durable_policy__.retry.backoff.delay(delivery.attempt.number)
+                down.after = max(least, min(down.after, _LONGEST_AFTER))
+            raise
+
+    async def _deliver_by_breaker(self, delivery: Delivery) -> None:
         breaker = self.breaker
         if breaker is None:
             await self.deliver(delivery)
@@ -189,11 +200,6 @@ class Destination:
             await self.deliver(delivery)
         except Down as down:
             breaker.failed(tries, down.after)
-            if down.after is not None:
-                # What it asks for is the least: one that says "0 s" each time would soon have
-                # had all attempts.
-                least = self.__durable_policy__.retry.backoff.delay(delivery.attempt.number)
-                down.after = max(least, min(down.after, _LONGEST_AFTER))
             raise
         except (GiveUp, RetryLater):
             # What is refused was answered all the same.

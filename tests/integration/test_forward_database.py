@@ -8,7 +8,7 @@ import postgresql
 import psycopg
 import pytest
 from integration.forward_receiver import Receiver
-from integration.test_forward_kill import Uploader, make_studies
+from integration.test_forward_kill import make_studies
 from integration.test_forward_shared import INDEX
 from waiting import wait_until
 

@@ -117,6 +117,14 @@ class FakeOrthanc:
         return answer if isinstance(answer, bytes) else json.dumps(answer).encode()
 
 
+def study_of_four(patch: pytest.MonkeyPatch) -> FakeOrthanc:
+    """Make an Orthanc with a study of four instances of 300 kB in two series."""
+    fake = FakeOrthanc(patch)
+    for number, (name, series) in enumerate((("1", "a"), ("2", "a"), ("3", "b"), ("4", "b"))):
+        fake.add(name, bytes([number]) * 300_000, series=series, number=number)
+    return fake
+
+
 @contextlib.asynccontextmanager
 async def served(
     handler: Callable[[web.Request], Awaitable[web.StreamResponse]],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import web
 from orthanc_async import forward
+from orthanc_async.forward import _dicomweb
 from unit.forward_fakes import Attempts, FakeOrthanc, served
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Stow:
     def __init__(self, answer: Callable[[list[str]], Answer]) -> None:
         self.answer = answer
         self.requests: list[list[str]] = []
+        self.length = True
         self.files: dict[str, bytes] = {}
 
     async def receive(self, request: web.Request) -> web.Response:
@@ -40,7 +42,7 @@ class Stow:
         assert request.path == "/dicom-web/studies"
         kind = request.headers["Content-Type"]
         body = await request.read()
-        assert request.headers.get("Content-Length", str(len(body))) == str(len(body))
+        assert not self.length or request.headers["Content-Length"] == str(len(body))
         message = email.message_from_bytes(
             f"Content-Type: {kind}\r\n\r\n".encode() + body, policy=email.policy.HTTP
         )
@@ -198,11 +200,57 @@ async def test_a_transform_leaves_out(fake: FakeOrthanc) -> None:
         return None if instance.id[-1] in "123" else file
 
     stow = Stow(answer)
+    stow.length = False
     attempts = Attempts()
     auth = forward.Bearer(lambda: "a token")
     await run(fake, stow, attempts, transform=transform, auth=auth)
     assert stow.requests == [["0"], ["0"], ["4", "5"]]
     assert attempts.progress.done == 6
+
+
+async def test_a_transform_that_renames(fake: FakeOrthanc) -> None:
+    """The answer names the UID of the file that was sent, not of the one in Orthanc."""
+    stow = Stow(lambda names: (200, document([f"9.{name}" for name in names])))
+
+    def transform(file: bytes, _instance: Any) -> bytes:
+        uid = f"1.2.9.{file[0]}".encode()
+        element = b"\2\0\3\0UI" + len(uid).to_bytes(2, "little") + uid
+        return file[:1] * 128 + b"DICM" + element
+
+    stow.length = False
+    attempts = Attempts()
+    await run(fake, stow, attempts, transform=transform)
+    assert attempts.progress.done == 6
+    await run(fake, stow, attempts, transform=transform)
+    assert len(stow.requests) == 3
+
+
+async def test_a_file_that_was_replaced(fake: FakeOrthanc) -> None:
+    """A file of another size than the listed one is tried again, and its batch not stored."""
+    fake.files["instance-3"] += b"more"
+    stow = Stow(lambda names: (200, document(names)))
+    with pytest.raises(forward.RetryLater, match="instance-3 was replaced while it was read"):
+        await run(fake, stow, Attempts())
+    assert stow.requests == [["0", "1"]]
+
+
+async def test_an_answer_that_is_too_long(
+    fake: FakeOrthanc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What could not be read whole says nothing about any instance."""
+    monkeypatch.setattr(_dicomweb, "_MOST_ANSWER", 10)
+    attempts = Attempts()
+    with pytest.raises(forward.RetryLater, match="more than can be read"):
+        await run(fake, Stow(lambda names: (200, document(names))), attempts)
+    assert attempts.progress.done == 0
+
+
+async def test_a_refusal_shows_no_secret(fake: FakeOrthanc) -> None:
+    """A server that repeats the password when it refuses does not bring it into a dead letter."""
+    auth = forward.Basic("me", "hidden-word")
+    with pytest.raises(forward.GiveUp, match="answers 400: who is …") as caught:
+        await run(fake, Stow(lambda _: (400, "who is hidden-word?")), Attempts(), auth=auth)
+    assert "hidden" not in str(caught.value)
 
 
 def test_fields_in_a_url() -> None:

@@ -5,95 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import threading
 from typing import TYPE_CHECKING, Any
 
 import orthanc
 import pytest
 from orthanc_async import Instance, forward
-from orthanc_async.forward import _anonymize, _dicomweb_answer, _errors, _source
+from orthanc_async.forward import _dicomweb_answer, _source
 from orthanc_async.forward._dicomweb import batches
+from orthanc_async.forward._secrets import Secrets, SecretSource
 from orthanc_async.forward._sent import Sent
 from orthanc_async.forward._source import Item
-from orthanc_async.forward._template import Template
 from orthanc_async.forward._uid import uid_of
 from unit.forward_fakes import FakeOrthanc
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-class Clock:
-    """A clock that is moved by hand."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        """Tell the time."""
-        return self.now
-
-
-# --- the breaker
-
-
-def test_breaker_opens_tries_and_closes() -> None:
-    """Closed, open after failures in a row, half-open for one attempt, closed by its success."""
-    clock = Clock()
-    breaker = forward.Breaker(3, first=10, longest=100, clock=clock)
-    for _ in range(2):
-        breaker.failed(breaker.began())
-    breaker.succeeded(breaker.began())
-    for _ in range(2):
-        breaker.failed(breaker.began())
-    assert breaker.state == "closed"
-    assert breaker.free(7) == 7
-    breaker.failed(breaker.began())
-    assert breaker.state == "open"
-    assert breaker.free(7) == 0
-    assert 7.5 <= breaker.wait() <= 10
-    clock.now += 10
-    assert breaker.state == "half-open"
-    assert breaker.free(7) == 1
-    assert breaker.free(7) == 0, "one is offered already"
-    tries = breaker.began()
-    assert breaker.free(7) == 0, "one tries already"
-    assert breaker.wait() > 0
-    breaker.succeeded(tries)
-    assert breaker.state == "closed"
-    assert breaker.free(7) == 7
-    assert breaker.wait() == 0
-
-
-def test_breaker_grows_and_is_bounded() -> None:
-    """Each attempt that fails doubles the time, up to a limit; Retry-After is obeyed within it."""
-    clock = Clock()
-    breaker = forward.Breaker(1, first=10, longest=50, clock=clock)
-    waits = []
-    for _ in range(5):
-        breaker.failed(breaker.began())
-        waits.append(breaker.wait())
-        clock.now += breaker.wait()
-    for wait, whole in zip(waits, (10, 20, 40, 50, 50), strict=True):
-        assert 0.75 * whole <= wait <= whole
-    breaker.failed(breaker.began(), 45)
-    assert 44.9 <= breaker.wait() <= 50
-
-
-def test_breaker_minds_only_who_tries() -> None:
-    """Attempts that had begun before do not lengthen the time, and an offer lapses."""
-    clock = Clock()
-    breaker = forward.Breaker(1, first=10, longest=1000, clock=clock)
-    before = [breaker.began() for _ in range(4)]
-    for tries in before:
-        breaker.failed(tries)
-    assert breaker.wait() <= 10
-    clock.now += 10
-    assert breaker.free(1) == 1
-    clock.now += 6  # nothing was due after all
-    assert breaker.free(1) == 1
-    tries = breaker.began()
-    breaker.ended(tries)  # says nothing
-    assert breaker.free(1) == 1
 
 
 # --- what is sent already
@@ -117,6 +44,7 @@ def test_marks_come_back() -> None:
     again = Sent(many, json.loads(state))
     assert [item for item in many if item in again] == wanted
     assert json.dumps(again.marks(many)) == json.dumps(Sent(many, again.marks(many)).state())
+    assert Sent(many).state() == {}
 
 
 @pytest.mark.parametrize(
@@ -135,6 +63,9 @@ def test_marks_of_a_changed_series_are_dropped(now: list[Item]) -> None:
         sent.add(item)
     again = Sent(now, sent.state())
     assert [item.instance for item in now if item in again] == ["b1"]
+    added = Sent(now)
+    added.add_all(sent.state())
+    assert added.state() == again.state()
 
 
 def test_batches() -> None:
@@ -188,6 +119,71 @@ async def test_a_file_that_cannot_be_read_ahead(monkeypatch: pytest.MonkeyPatch)
     assert len(got) == 2
 
 
+async def test_the_order_of_instances(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By series, then by number, however it is written; an instance alone can be sent too."""
+    fake = FakeOrthanc(monkeypatch)
+    for name, series, number in (
+        ("b", "y", "1"),
+        ("c", "x", "10"),
+        ("d", "x", "9 "),
+        ("e", "x", "?"),
+    ):
+        fake.add(name, b"x", series=series)
+        fake.listed[f"instance-{name}"]["MainDicomTags"]["InstanceNumber"] = number
+    for name, index in (("f", 3), ("g", 2)):
+        fake.add(name, b"x", series="z")
+        del fake.listed[f"instance-{name}"]["MainDicomTags"]["InstanceNumber"]
+        fake.listed[f"instance-{name}"]["IndexInSeries"] = index
+    found = [item.instance[-1] for item in await _source.listing(fake.study)]
+    assert found == list("edcbgf")
+    assert fake.asked == [f"/studies/{fake.study.id}/instances?expand=true"]
+    fake.more["/instances/instance-c"] = fake.listed["instance-c"]
+    (item,) = await _source.listing(Instance("instance-c"))
+    assert item == Item("instance-c", "series-x-0123456789", "1.2.c", 1, "1")
+
+
+async def test_what_is_read_ahead_ends_with_the_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A delivery that ends early leaves no reading behind."""
+    fake = FakeOrthanc(monkeypatch)
+    ended = []
+
+    async def long(name: str) -> None:
+        try:
+            await asyncio.sleep(0 if name == "instance-1" else 60)
+        finally:
+            ended.append(name)
+
+    for number in (1, 2, 3):
+        fake.add(str(number), b"x", number=number)
+    fake.before_file = long
+    reader = _source.read(await _source.listing(fake.study), None)
+    await anext(reader)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    await reader.aclose()
+    assert ended == ["instance-1", "instance-2", "instance-3"]
+
+
+async def test_a_transform_that_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `def` runs in a thread, an `async def` on the loop."""
+    fake = FakeOrthanc(monkeypatch)
+    fake.add("1", b"x")
+    threads = []
+
+    def compute(file: bytes, _instance: Instance) -> bytes:
+        threads.append(threading.current_thread())
+        return file * 2
+
+    async def wait(file: bytes, _instance: Instance) -> bytes:
+        threads.append(threading.current_thread())
+        return file * 3
+
+    (item,) = await _source.listing(fake.study)
+    assert await _source.load(item, compute) == b"xx"
+    assert await _source.load(item, wait) == b"xxx"
+    assert [thread is threading.main_thread() for thread in threads] == [False, True]
+
+
 async def test_a_transform_must_return_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A transform that returns something else is named."""
     fake = FakeOrthanc(monkeypatch)
@@ -199,61 +195,6 @@ async def test_a_transform_must_return_bytes(monkeypatch: pytest.MonkeyPatch) ->
     (item,) = await _source.listing(fake.study)
     with pytest.raises(TypeError, match="wrong must return bytes or None, not str"):
         await _source.load(item, wrong)
-
-
-# --- filters
-
-
-async def chosen(fake: FakeOrthanc, only: Any) -> str:
-    """Return the names of the instances that a filter lets through."""
-    send = forward.to_modality("x", only=only)
-    kept: list[Item] = []
-
-    async def deliver(delivery: Any) -> None:
-        kept.extend(await send.items(delivery))
-
-    send.deliver = deliver  # type: ignore[method-assign]
-    await send(fake.study)
-    return "".join(item.instance[-1] for item in kept)
-
-
-async def test_filters(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Modality, titles, tags and functions, also composed, choose among instances."""
-    fake = FakeOrthanc(monkeypatch)
-    fake.add("1", b"", series="a", Modality="CT", BodyPartExamined="HEAD")
-    fake.add("2", b"", series="b", Modality="SR")
-    fake.add("3", b"", series="c", Modality="MR")
-    for name, called in (("1", "STORE"), ("2", "STORE"), ("3", "RESEARCH")):
-        metadata = {"CalledAET": called, "RemoteAET": f"SCANNER{name}"}
-        fake.more[f"/instances/instance-{name}/metadata?expand"] = metadata
-        tags = {"ImageType": "ORIGINAL\\PRIMARY" if name == "3" else "DERIVED"}
-        fake.more[f"/instances/instance-{name}/simplified-tags"] = tags
-    ct = forward.modality("CT")
-    assert await chosen(fake, ct) == "1"
-    assert await chosen(fake, ~ct) == "23"
-    assert await chosen(fake, forward.modality("CT", "MR")) == "13"
-    assert await chosen(fake, forward.called_aet("STORE") & ~forward.modality("SR")) == "1"
-    assert await chosen(fake, forward.calling_aet("SCANNER2") | ct) == "12"
-    assert await chosen(fake, forward.tag("PatientID", "P/*")) == "123"
-    assert await chosen(fake, forward.tag("BodyPartExamined", "HEAD")) == "1"
-    assert await chosen(fake, forward.tag("ImageType", "PRIMARY")) == "3"
-    assert await chosen(fake, ~forward.tag("Nothing", "")) == ""
-    assert await chosen(fake, lambda instance: instance.id == "instance-2") == "2"
-    assert await chosen(fake, ct | (lambda instance: instance.id == "instance-2")) == "12"
-
-    async def third(instance: Instance) -> bool:
-        return instance.id == "instance-3"
-
-    assert await chosen(fake, third) == "3"
-    assert repr(ct & ~forward.tag("A", "b")) == "(modality('CT') & ~tag('A', 'b'))"
-
-
-def test_filters_are_checked() -> None:
-    """What can only fail later is refused when the script is loaded."""
-    with pytest.raises(TypeError, match="modality"):
-        forward.modality()
-    with pytest.raises(TypeError, match="is called with"):
-        forward.to_modality("x", only=lambda: True)
 
 
 # --- answers
@@ -276,9 +217,22 @@ def test_answer_of_stow_in_json() -> None:
     assert stored.stored == {"1.1", "1.3"}
     assert stored.failed == {"1.2": 0xA700, "1.4": 0}
     assert stored.said
+    listed = _dicomweb_answer.read(json.dumps([document]).encode(), "application/json")
+    assert listed == stored
+    assert not _dicomweb_answer.read(b"[]", "application/json").said
     assert not _dicomweb_answer.read(b"", "").said
     with pytest.raises(ValueError):
         _dicomweb_answer.read(b"OK", "text/plain")
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [(0, True), (0x0110, True), (0x0213, True), (0xA700, True), (0xA7FF, True),
+     (0x0122, False), (0x0124, False), (0xA900, False), (0xC000, False), (0x0112, False)],
+)  # fmt: skip
+def test_reasons_that_pass(reason: int, expected: object) -> None:
+    """Out of resources, and what says nothing, may pass; what the server cannot take does not."""
+    assert _dicomweb_answer.passes(reason) is expected
 
 
 def test_answer_of_stow_in_xml() -> None:
@@ -302,40 +256,11 @@ def test_answer_of_stow_in_xml() -> None:
         assert stored.failed == {"1.2": 0xC000}
     assert "cannot understand" in _dicomweb_answer.explain(0xC000)
     assert not _dicomweb_answer.passes(0xC000)
-    assert _dicomweb_answer.passes(0xA701)
+    assert _dicomweb_answer.read(text.encode(), "").stored == {"1.1"}
+    with pytest.raises(ValueError, match="DOCTYPE"):
+        _dicomweb_answer.read(b'<x><!entity a "b"></x>', "")
     with pytest.raises(ValueError, match="DOCTYPE"):
         _dicomweb_answer.read(b"<!DOCTYPE x><x/>", "application/dicom+xml")
-
-
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ({}, None),
-        ({"Retry-After": "120"}, 120),
-        ({"Retry-After": "-1"}, None),
-        ({"Retry-After": "1.5"}, None),
-        ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
-        ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT",
-          "Date": "Wed, 21 Oct 2015 07:27:00 GMT"}, 60),
-    ],
-)  # fmt: skip
-def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
-    """Seconds and dates are understood, anything else is as if there were none."""
-    assert _errors.retry_after(headers) == seconds
-
-
-# --- names
-
-
-def test_templates() -> None:
-    """Values are encoded; those that would mean another folder cannot."""
-    template = Template("/{study}/{PatientID}.dcm", "x")
-    assert template.names == {"study", "PatientID"}
-    assert template.fill({"study": "..", "PatientID": "a/b c"}) == "/%2E%2E/a%2Fb%20c.dcm"
-    assert template.fill({"study": "", "PatientID": "ä"}) == "/_/%C3%A4.dcm"
-    for wrong in ("{}", "{nothing}", "{study!r}", "{study:>9}", "{study"):
-        with pytest.raises(ValueError, match="x: "):
-            Template(wrong, "x")
 
 
 # --- secrets and settings
@@ -351,6 +276,13 @@ async def test_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert secret.read() == "hidden1"
     file.write_text("hidden2\n")
     assert secret.read() == "hidden2"
+    file.write_bytes(b"hidden\xff")
+    with pytest.raises(forward.RetryLater, match=r"secret.*no UTF-8") as caught:
+        secret.read()
+    assert "hidden" not in str(caught.value)
+    file.write_text("\n")
+    with pytest.raises(forward.RetryLater, match=r"secret.*is empty"):
+        secret.read()
     with pytest.raises(LookupError, match="FORWARD_NONE"):
         forward.secret_from_env("FORWARD_NONE")
     monkeypatch.setenv("FORWARD_SOME", "hidden3")
@@ -376,6 +308,9 @@ async def test_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         lambda: forward.to_http("pacs.example"),
         lambda: forward.to_http("https://me:secret@pacs.example"),
+        lambda: forward.to_http("https://x/in#part"),
+        lambda: forward.to_http("https://x", method="GET"),
+        lambda: forward.Basic("me", ""),
         lambda: forward.to_http("https://x", form="tar"),
         lambda: forward.to_http("https://x", path="{nothing}"),
         lambda: forward.to_http("https://x", at_once=0),
@@ -406,37 +341,6 @@ def test_settings_are_checked(make: Any) -> None:
         make()
 
 
-# --- de-identification
-
-
-def test_derived_uids() -> None:
-    """They are the same for the same key, others for another, and valid UIDs."""
-    uid = _anonymize.derived_uid(b"k" * 16, "1.2.3")
-    assert uid == _anonymize.derived_uid(b"k" * 16, "1.2.3")
-    assert uid != _anonymize.derived_uid(b"l" * 16, "1.2.3")
-    assert uid.startswith("2.25.")
-    assert len(uid) <= 44
-
-
-def test_uids_that_are_replaced() -> None:
-    """Identifiers of things are, also in sequences; kinds and well-known ones are not."""
-    tags = {
-        "SOPClassUID": "1.2.840.10008.5.1.4.1.1.4",
-        "SOPInstanceUID": "1.5.1",
-        "FrameOfReferenceUID": "1.2.840.10008.1.4.1.1",
-        "MACParametersSequence": [],
-        "ReferencedStudySequence": [
-            {"ReferencedSOPClassUID": "1.9", "ReferencedSOPInstanceUID": "1.5.2"},
-            {"Deep": [{"ReferencedSOPInstanceUID": "1.5.3"}]},
-        ],
-    }
-    assert dict(_anonymize._uids(tags, "")) == {
-        "SOPInstanceUID": "1.5.1",
-        "ReferencedStudySequence[0].ReferencedSOPInstanceUID": "1.5.2",
-        "ReferencedStudySequence[1].Deep[0].ReferencedSOPInstanceUID": "1.5.3",
-    }
-
-
 def test_uid_of_a_file(tmp_path: Path) -> None:
     """The UID is read from the meta information."""
     import pydicom
@@ -447,3 +351,23 @@ def test_uid_of_a_file(tmp_path: Path) -> None:
     with open(file, "rb") as stream:  # noqa: PTH123
         assert uid_of(stream.read()) == pydicom.dcmread(file).SOPInstanceUID
     assert uid_of(b"nothing") is None
+
+
+async def test_secrets_in_a_text() -> None:
+    """Each is taken out whole, the longest first; a very short one would spoil all texts."""
+    secrets = Secrets()
+    for value in ("word", "word and more", "no"):
+        await secrets.reveal(value)
+    assert secrets.scrub("no word, no word and more") == "no …, no …"
+
+
+async def test_a_secret_is_read_in_a_thread() -> None:
+    """A file on a slow disk does not hold up the loop."""
+    threads = []
+
+    def read() -> str:
+        threads.append(threading.current_thread())
+        return "a secret"
+
+    assert await Secrets().reveal(SecretSource("x", read)) == "a secret"
+    assert threads != [threading.main_thread()]
