@@ -36,6 +36,9 @@ def hand_on(facts: Callable[[], dict[str, object]]) -> None:
     Args:
         facts: gives the facts; called for each child, on the thread that starts it.
     """
+    # What the standard library imports late: a script may have replaced the path by then.
+    if sys.version_info >= (3, 14):  # where forkserver is the default
+        import hmac  # noqa: F401
     standard = spawn.get_preparation_data
     plain_path = list(sys.path)
 
