@@ -269,6 +269,7 @@ async def test_what_is_cancelled_is_abandoned(monkeypatch: pytest.MonkeyPatch, w
 
     async def handler(_: int) -> None:
         attempt.current().keep({"job": 1})
+        await attempt.current().save()
         begun.set()
         if when == "between":
             raise RetryLater("later", after=60)
