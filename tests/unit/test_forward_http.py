@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trustme
 from aiohttp import web
-from orthanc_async import Series, forward
+from orthanc_async import forward
 from orthanc_async._server_net import free_port
 from orthanc_async.forward._errors import Down
 from unit.forward_fakes import Attempts, FakeOrthanc, gone, served
@@ -413,6 +413,7 @@ async def test_webhook_can_be_verified(fake: FakeOrthanc) -> None:
         send = forward.to_webhook(url, secret=secret)
         attempts = Attempts(payload={"type": "StableStudy"})
         await attempts.run(lambda: send(fake.study))
+        attempts.resume = None  # a crash before anything was written
         await attempts.run(lambda: send(fake.study))
         await send.http.close()
     (headers, body), (again, _) = got
@@ -518,36 +519,3 @@ async def test_an_answer_before_the_end_of_the_body(fake: FakeOrthanc) -> None:
         await send.http.close()
         heard.set()
         await closed.wait()
-
-
-async def test_two_destinations_in_one_handler(fake: FakeOrthanc) -> None:
-    """What one has sent, the other has not; and two resources have two keys."""
-    got: list[tuple[str, str]] = []
-
-    async def receive(request: web.Request) -> web.Response:
-        await request.read()
-        got.append((request.path, request.headers["Idempotency-Key"]))
-        return web.Response()
-
-    async with served(receive) as url:
-        one, other = (forward.to_http(url, path=f"/{name}/{{instance}}") for name in "ab")
-        hook = forward.to_webhook(url)
-        attempts = Attempts(payload={"id": fake.study.id})
-
-        async def handler() -> None:
-            await one(fake.study)
-            await other(fake.study)
-            await hook(fake.study)
-            await hook(Series("series-a-0123456789"))
-
-        await attempts.run(handler)
-        await attempts.run(handler)
-        for send in (one, other, hook):
-            await send.http.close()
-    paths = [path for path, _ in got]
-    assert sorted(paths) == sorted(
-        [f"/{folder}/{name}" for folder in "ab" for name in fake.files] + ["/"] * 4
-    )
-    keys = [key for path, key in got if path == "/"]
-    assert keys[0] == keys[2] == "archive/Study/1/2026"
-    assert keys[1] == keys[3] == "archive/Study/1/2026/series-a-0123456789"
