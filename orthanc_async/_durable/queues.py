@@ -133,9 +133,13 @@ def beside(companion: Companion, *, before: Preparation | None = None) -> None:
 def when_abandoned(function: Abandoned) -> None:
     """Have `function(resume)` awaited when nobody goes on from what an attempt has kept.
 
-    That is when its entry was cancelled, running or not, or when another server has it now.
+    That is when its entry was cancelled, running or not, or when another server has it now. Of
+    one that another server has cancelled, and after a start, it may be told again.
     """
+    from orthanc_async._durable import abandoned
+
     _abandoned[function] = None
+    beside(abandoned.watch)
 
 
 def minds_abandoned() -> bool:

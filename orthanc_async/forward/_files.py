@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from orthanc_async.forward import _source
 from orthanc_async.forward._destination import Delivery, Work
 from orthanc_async.forward._http_destination import HttpDestination, PerFileDestination
+from orthanc_async.forward._sent import Sent
 from orthanc_async.forward._template import Fields, Template
 
 if TYPE_CHECKING:
@@ -98,7 +99,8 @@ class _Zip(HttpDestination):
 
     async def deliver(self, delivery: Delivery) -> None:
         items = await self.items(delivery)
-        if not items:
+        sent = Sent(items, delivery.state.get("sent"))
+        if all(item in sent for item in items):  # none, or an earlier attempt has sent them
             return
         fields = Fields(delivery.resource, transformed=self.transform is not None)
         url = with_path(self.url, self._path.fill(await fields.of_resource(self._path)))
@@ -121,6 +123,9 @@ class _Zip(HttpDestination):
 
         headers = {"Content-Type": "application/zip", "Idempotency-Key": delivery.key}
         await self.ask(delivery, self._method, url, headers=headers, body=body)
+        for item in items:
+            sent.add(item)
+        delivery.keep({"sent": sent.state()})
 
 
 class _Sink:

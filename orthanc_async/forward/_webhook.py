@@ -69,6 +69,9 @@ class _Webhook(HttpDestination):
         self._clock = clock
 
     async def deliver(self, delivery: Delivery) -> None:
+        # Its handler goes on with something else, which failed in an earlier attempt.
+        if delivery.state.get("done"):
+            return
         if self.only is not None and not await self.items(delivery):
             return
         timestamp = int(self._clock())
@@ -87,6 +90,7 @@ class _Webhook(HttpDestination):
             except ValueError as error:  # in a file or a variable, where it can be mended
                 raise RetryLater(f"to_webhook: {error}") from None
         await self.ask(delivery, "POST", self.url, headers=headers, body=body)
+        delivery.keep({"done": True})
 
 
 async def _document(delivery: Delivery, timestamp: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from orthanc_async import Series, forward
+from orthanc_async import forward
 from orthanc_async.forward import _template
 from orthanc_async.forward._errors import Down
 from unit.forward_fakes import Attempts, FakeOrthanc, gone, served, study_of_four
@@ -185,39 +185,6 @@ async def test_gone_in_the_middle(fake: FakeOrthanc) -> None:
             with pytest.raises(type(gone(""))):
                 await send(fake.study)
             await send.http.close()
-
-
-async def test_two_destinations_in_one_handler(fake: FakeOrthanc) -> None:
-    """What one has sent, the other has not; and two resources have two keys."""
-    got: list[tuple[str, str]] = []
-
-    async def receive(request: web.Request) -> web.Response:
-        await request.read()
-        got.append((request.path, request.headers["Idempotency-Key"]))
-        return web.Response()
-
-    async with served(receive) as url:
-        one, other = (forward.to_http(url, path=f"/{name}/{{instance}}") for name in "ab")
-        hook = forward.to_webhook(url)
-        attempts = Attempts(payload={"id": fake.study.id})
-
-        async def handler() -> None:
-            await one(fake.study)
-            await other(fake.study)
-            await hook(fake.study)
-            await hook(Series("series-a-0123456789"))
-
-        await attempts.run(handler)
-        await attempts.run(handler)
-        for send in (one, other, hook):
-            await send.http.close()
-    paths = [path for path, _ in got]
-    assert sorted(paths) == sorted(
-        [f"/{folder}/{name}" for folder in "ab" for name in fake.files] + ["/"] * 4
-    )
-    keys = [key for path, key in got if path == "/"]
-    assert keys[0] == keys[2] == "archive/Study/1/2026"
-    assert keys[1] == keys[3] == "archive/Study/1/2026/series-a-0123456789"
 
 
 async def test_a_handler_that_keeps_something_else(fake: FakeOrthanc) -> None:

@@ -183,9 +183,10 @@ class MemoryStore(Store):
         self._called("entry")
         return self.rows.get(id)
 
-    async def entries(self, **_: Any) -> list[Entry]:
+    async def entries(self, *, states: Collection[State] | None = None, **_: Any) -> list[Entry]:
         self._called("entries")
-        return sorted(self.rows.values(), key=lambda row: -row.id)
+        rows = [row for row in self.rows.values() if states is None or row.state in states]
+        return sorted(rows, key=lambda row: -row.id)
 
     async def counts(self) -> dict[str, QueueCounts]:
         raise NotImplementedError

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import orthanc
 import pytest
 from orthanc_async import _registry
-from orthanc_async._durable import attempt, queues, worker
+from orthanc_async._durable import abandoned, attempt, queues, worker
 from orthanc_async._durable.attempt import Backoff, GiveUp, Retry, RetryLater
 from orthanc_async._durable.store import (
     NewEntry,
@@ -291,17 +291,18 @@ async def test_what_is_cancelled_is_abandoned(monkeypatch: pytest.MonkeyPatch, w
     """What an attempt has kept is told when nobody goes on from it, once, whenever that is."""
     monkeypatch.setattr(worker, "RENEW", 0.01)
     begun = asyncio.Event()
-    abandoned = []
+    told: list[object] = []
 
     async def handler(_: int) -> None:
         attempt.current().keep({"job": 1})
+        await attempt.current().save()
         begun.set()
         if when == "between":
             raise RetryLater("later", after=60)
         await asyncio.sleep(60)
 
     async def tell(resume: object) -> None:
-        abandoned.append(resume)
+        told.append(resume)
         raise OSError("this is only logged")
 
     add_queue(handler)
@@ -317,16 +318,50 @@ async def test_what_is_cancelled_is_abandoned(monkeypatch: pytest.MonkeyPatch, w
             await store.cancel([id_])
         else:
             assert await running.cancel([id_]) == 1
-        await until(lambda: abandoned or when == "before")
+        await until(lambda: told or when == "before")
         await until(lambda: not running.running())
     assert state(store) is State.CANCELLED
-    assert abandoned == ([] if when == "before" else [{"job": 1}])
+    assert told == ([] if when == "before" else [{"job": 1}])
+
+
+@pytest.mark.parametrize("shared", [False, True])
+async def test_cancelled_elsewhere(monkeypatch: pytest.MonkeyPatch, *, shared: bool) -> None:
+    """What another server cancels is told of too, once; at a start, what was cancelled before."""
+    monkeypatch.setattr(abandoned, "EVERY", 0.01)
+    monkeypatch.setattr(MemoryStore, "shared", shared)
+    told: list[object] = []
+
+    async def handler(payload: int) -> None:
+        attempt.current().keep({"of": attempt.current().key})
+        raise RetryLater("later", after=60)
+
+    async def tell(resume: object) -> None:
+        told.append(resume)
+
+    add_queue(handler)
+    queues.when_abandoned(tell)
+    store = MemoryStore()
+    async with running_engine(store) as running:
+        for key in "ab":
+            await add(running, key=key)
+        await until(lambda: [row.attempts for row in store.rows.values()] == [1, 1])
+        if shared:
+            await store.cancel([1])
+            await until(lambda: told)
+        looks = store.calls.count("entries")
+        await until(lambda: not shared or store.calls.count("entries") > looks + 1)
+    assert told == [{"of": "a"}] * shared
+    told.clear()
+    await store.cancel([2])
+    async with running_engine(store):
+        await until(lambda: {"of": "b"} in told)
+    assert not [resume for resume in told if resume not in ({"of": "a"}, {"of": "b"})]
 
 
 async def test_the_end_of_an_attempt_is_not_abandoned() -> None:
     """Done, dead, or given back at the stop: somebody goes on, or nothing is left to do."""
     begun = asyncio.Event()
-    abandoned = []
+    told: list[object] = []
 
     async def handler(_: int) -> None:
         attempt.current().keep({"job": 1})
@@ -337,7 +372,7 @@ async def test_the_end_of_an_attempt_is_not_abandoned() -> None:
             await asyncio.sleep(60)
 
     async def tell(resume: object) -> None:
-        abandoned.append(resume)
+        told.append(resume)
 
     add_queue(handler)
     queues.when_abandoned(tell)
@@ -348,7 +383,7 @@ async def test_the_end_of_an_attempt_is_not_abandoned() -> None:
         await begun.wait()
         await until(lambda: state(store, 2) is State.DEAD)
     assert [store.rows[id_].state for id_ in (1, 2, 3)] == ["done", "dead", "waiting"]
-    assert not abandoned
+    assert not told
 
 
 async def test_poison() -> None:

@@ -305,7 +305,9 @@ async def test_an_abandoned_job(monkeypatch: pytest.MonkeyPatch, name: str, stat
     del send
 
 
-async def test_what_handlers_keep_is_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_handlers_keep_is_no_job(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """What a script keeps for itself, in whatever form, is let alone."""
     crashed = Crashed(monkeypatch)
     send = forward.to_modality("pacs")
@@ -313,4 +315,5 @@ async def test_what_handlers_keep_is_no_job(monkeypatch: pytest.MonkeyPatch) -> 
     for resume in kept:
         await queues.abandon(resume)
     assert not crashed.cancelled
+    assert not caplog.records
     del send
