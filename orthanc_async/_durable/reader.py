@@ -139,8 +139,10 @@ class Reader:
         self._several = system.get("DatabaseBackendPlugin") is not None
         await self._begin()
         sweep = Sweep(self._engine, self._sources, self._positions)
-        steps: list[Callable[[], Coroutine[Any, Any, None]]] = [self._read_step, sweep.step]
-        tasks = [asyncio.ensure_future(self._repeat(step)) for step in steps]
+        tasks = [
+            asyncio.ensure_future(self._repeat(self._read_step, self._rest)),
+            asyncio.ensure_future(self._repeat(sweep.step, sweep.rest)),
+        ]
         tasks.append(asyncio.ensure_future(self._stay_leader()))
         try:
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -176,7 +178,11 @@ class Reader:
                     )
             self._positions[source.name] = Position.of(known)
 
-    async def _repeat(self, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _repeat(
+        self,
+        step: Callable[[], Coroutine[Any, Any, None]],
+        rest: Callable[[], Coroutine[Any, Any, None]],
+    ) -> None:
         what = step.__qualname__
         trouble = self._engine.trouble
         while True:
@@ -184,6 +190,7 @@ class Reader:
             try:
                 await step()
                 trouble.works(what)
+                await rest()
             except LeaseLost:
                 logger.info("another server reads /changes now")
                 self._leads.clear()
@@ -236,6 +243,8 @@ class Reader:
         while not done:
             done = await self._read_page(behind)
             behind = 0
+
+    async def _rest(self) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(
                 self._wake.wait(), SHARED_POLL if self._several else LOOK_ANYWAY

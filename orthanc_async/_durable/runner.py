@@ -34,6 +34,7 @@ logger = logging.getLogger("orthanc_async.durable")
 
 FAILURES = (Exception, SystemExit, KeyboardInterrupt)  # the last two would end the loop
 POISON = 100  # interruptions
+HICCUPS = 3  # as many attempts may find unknown what is there, before these count
 SLOW_TO_END = 10.0  # seconds after its cancellation until a handler is named in the log
 ERROR_LENGTH = 2000  # characters of an error that are kept
 
@@ -215,10 +216,15 @@ class Run:
             text = _text(error)
         if isinstance(error, GiveUp):
             return self._dead(error.reason, text)
-        if self.entry.resource is not None and await _is_gone(error, self.entry.resource):
-            return self._dead("gone", text)
+        fails = _is_of_database(error)
+        if self.entry.resource is not None and _is_of_unknown(error):
+            if await _is_gone(self.entry.resource):
+                return self._dead("gone", text)
+            # It is there: so Orthanc answers while its index's server is restarted. But it may
+            # be something else that the handler has asked for, and it would be so for ever.
+            fails = fails or self.entry.interruptions < HICCUPS
         retry = self.queue.policy.retry
-        if self._why is not Why.TIMEOUT and _is_of_database(error):
+        if self._why is not Why.TIMEOUT and fails:
             # Nobody's fault that the attempt works for: it is an interruption.
             delay = retry.backoff.delay(self.entry.attempts + self.entry.interruptions + 1)
             logger.warning(
@@ -284,19 +290,28 @@ def _is_surprising(error: BaseException) -> bool:
     return not isinstance(error, (RetryLater, OSError, orthanc.OrthancException))
 
 
-async def _is_gone(error: BaseException | None, resource: str) -> bool:
-    """Tell whether an error comes from the resource's no longer being there."""
-    unknown = False
-    while error is not None and not unknown:
-        unknown = _is_unknown_resource(error)
+def _is_of_unknown(error: BaseException | None) -> bool:
+    """Tell whether an error comes from a resource's not being there."""
+    while error is not None:
+        if _is_unknown_resource(error):
+            return True
         error = error.__cause__
-    if not unknown:
-        return False
-    try:
-        await orthanc.rest_api_get(resource)
-    except orthanc.OrthancException as answer:
-        return _is_unknown_resource(answer)
     return False
+
+
+async def _is_gone(resource: str) -> bool:
+    """Tell whether a resource is no longer there, and not merely Orthanc's index."""
+    for _ in range(2):  # one answer may be that of a connection that is just lost
+        for path in ("/changes?last", resource):
+            try:
+                await orthanc.rest_api_get(path)
+            except orthanc.OrthancException as answer:
+                if not _is_unknown_resource(answer):
+                    return False
+            else:
+                if path == resource:
+                    return False
+    return True
 
 
 def _is_of_database(error: BaseException | None) -> bool:

@@ -141,6 +141,31 @@ async def test_unknown_resource_of_something_else(monkeypatch: pytest.MonkeyPatc
         await until(lambda: state(store) is State.DONE)
 
 
+@pytest.mark.parametrize("index", [True, False], ids=["there", "index fails"])
+async def test_unknown_for_a_moment(monkeypatch: pytest.MonkeyPatch, index: bool) -> None:  # noqa: FBT001
+    """What Orthanc calls unknown while its index fails is not gone, and does not count at once."""
+
+    async def rest_api_get(path: str) -> bytes:
+        if not index and path == "/changes?last":
+            raise orthanc.OrthancException(orthanc.ErrorCode.DATABASE_UNAVAILABLE, "Index")
+        if not index:
+            raise orthanc.OrthancException(orthanc.ErrorCode.UNKNOWN_RESOURCE, "Unknown")
+        return b"{}"
+
+    monkeypatch.setattr(orthanc, "rest_api_get", rest_api_get)
+
+    async def handler(_: int) -> None:
+        raise orthanc.OrthancException(orthanc.ErrorCode.UNKNOWN_RESOURCE, "Unknown")
+
+    add_queue(handler, retry=Retry(1, SOON))
+    store = MemoryStore()
+    async with running_engine(store) as running:
+        await add(running, resource="/studies/a")
+        await until(lambda: state(store) is State.DEAD)
+    row = store.rows[1]
+    assert (row.reason, row.attempts, row.interruptions) == ("exhausted", 1, 3)
+
+
 async def test_retry_later() -> None:
     """The time that the handler gives is the time until the next attempt."""
 

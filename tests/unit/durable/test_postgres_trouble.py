@@ -177,7 +177,7 @@ async def test_schema_dropped(store: PostgresStore, server: postgresql.Server) -
 def small_disk() -> Iterator[Path]:
     """Mount a disk of 4 MB."""
     folder = Path(tempfile.mkdtemp(prefix="orthanc-async-disk-"))
-    command = ["mount", "-t", "tmpfs", "-o", "size=4M", "none", folder]
+    command = ["mount", "-t", "tmpfs", "-o", "size=4M", "none", str(folder)]
     mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
     try:
         if not mounted:

@@ -17,7 +17,7 @@ import pytest
 from orthanc_async import _registry
 from orthanc_async._durable import reader, sweep
 from orthanc_async._durable.engine import Engine
-from orthanc_async._durable.store import State, StoreDamagedError
+from orthanc_async._durable.store import State, StoreDamagedError, StoreError
 from unit.durable.memory_store import MemoryStore
 
 if TYPE_CHECKING:
@@ -487,8 +487,10 @@ async def test_index_fails(
     assert "Traceback" not in caplog.text
 
 
-async def test_store_restored(fake: FakeOrthanc, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store that was damaged and comes back as it was before is taken up where it is then."""
+async def test_store_restored(
+    fake: FakeOrthanc, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A store in trouble is told to work when it does; as restored, it is taken up anew."""
     monkeypatch.setattr(reader, "LEAD_AGAIN", 0.01)
     got = _subscribe_studies()
     store = MemoryStore()
@@ -500,9 +502,12 @@ async def test_store_restored(fake: FakeOrthanc, monkeypatch: pytest.MonkeyPatch
     async with _running(store):
         fake.study("a")
         backup = dict(store.known)
+        store.fail["advance"] = [StoreError("full")]
         fake.change("StableStudy", "a")
         reader.wake()
         await _until(lambda: got == ["a"])
+        # Not only once there is something to do again.
+        await _until(lambda: "works again" in caplog.text)
         monkeypatch.setattr(store, "lead", damaged)
         await _until(lambda: not any(r._leads.is_set() for r in reader._readers))
         store.rows.clear()
