@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import time
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,7 +22,7 @@ import orthanc
 from orthanc_async._durable import deliveries, subscriptions
 from orthanc_async._durable.deliveries import get, get_text
 from orthanc_async._durable.store import LeaseLost, NewEntry, StoreError
-from orthanc_async._durable.sweep import Sweep
+from orthanc_async._durable.sweep import Sweep, earlier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -46,6 +47,7 @@ AFTER_ERROR = 10.0
 Info = dict[str, Any]
 _readers: set[Reader] = set()
 _begin: Begin | None = None
+_declared = 0.0
 
 
 class Begin(NamedTuple):
@@ -55,10 +57,27 @@ class Begin(NamedTuple):
     last: int
 
 
+def declared() -> None:
+    """Note that scripts are imported: Orthanc receives nothing yet, and will do so soon."""
+    global _declared  # noqa: PLW0603 - one start of Orthanc a process
+    _declared = time.time()
+
+
+def elapsed() -> int:
+    """Return the seconds since then, as a clock that shows no fractions counts them."""
+    return max(0, int(time.time()) - int(_declared))
+
+
 async def look() -> Begin:
-    """Return where a subscription would begin now."""
-    now = await get_text("/tools/now")
-    return Begin(now, int((await get("/changes?last"))["Last"]))
+    """Return where a subscription of this start begins.
+
+    Orthanc receives a moment before it tells plugins that it has started: that counts already.
+    """
+    start = earlier(await get_text("/tools/now"), elapsed())
+    last = int((await get("/changes?last"))["Last"])
+    page = await get(f"/changes?since={max(0, last - PAGE)}&limit={PAGE}")
+    received = [int(change["Seq"]) for change in page["Changes"] if change["Date"] >= start]
+    return Begin(start, min(received, default=last + 1) - 1)
 
 
 async def prepare() -> None:
@@ -138,9 +157,11 @@ class Reader:
         self._several = system.get("DatabaseBackendPlugin") is not None
         await self._begin()
         sweep = Sweep(self._engine, self._sources, self._positions)
-        steps: list[Callable[[], Coroutine[Any, Any, None]]] = [self._read_step, sweep.step]
-        tasks = [asyncio.ensure_future(self._repeat(step)) for step in steps]
-        tasks.append(asyncio.ensure_future(self._stay_leader()))
+        tasks = [
+            asyncio.ensure_future(self._repeat(self._read_step, self._rest)),
+            asyncio.ensure_future(self._repeat(sweep.step, sweep.rest)),
+            asyncio.ensure_future(self._stay_leader()),
+        ]
         try:
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
@@ -168,22 +189,29 @@ class Reader:
                 logger.info("the durable subscription %s begins", source.name)
             self._positions[source.name] = Position.of(known)
 
-    async def _repeat(self, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _repeat(
+        self,
+        step: Callable[[], Coroutine[Any, Any, None]],
+        rest: Callable[[], Coroutine[Any, Any, None]],
+    ) -> None:
         what = step.__qualname__
         trouble = self._engine.trouble
         while True:
             await self._leads.wait()
             try:
                 await step()
-                trouble.works(what)
             except LeaseLost:
                 logger.info("another server reads /changes now")
                 self._leads.clear()
+                trouble.works(what)
             except StoreError as error:
                 await asyncio.sleep(trouble.failed(what, error))
             except Exception:
                 logger.exception("%s failed; tried again in %g s", what, AFTER_ERROR)
                 await asyncio.sleep(AFTER_ERROR)
+            else:
+                trouble.works(what)
+                await rest()
 
     async def _stay_leader(self) -> None:
         store = self._engine.store
@@ -222,6 +250,8 @@ class Reader:
         while not done:
             done = await self._read_page(behind)
             behind = 0
+
+    async def _rest(self) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(
                 self._wake.wait(), SHARED_POLL if self._several else LOOK_ANYWAY

@@ -247,6 +247,7 @@ class Worker:
                 if run.token != token:  # adopted meanwhile
                     continue
                 logger.info("%r: cancelled, or another server has it: its end is not noted", run)
+                self.trouble.works("finish")
                 return
             except Exception as error:  # noqa: BLE001 - whatever the store raises
                 seconds = self.trouble.failed("finish", error)
@@ -283,13 +284,14 @@ class Worker:
             await asyncio.sleep(SAVE)
             for run in list(self.runs):
                 try:
-                    if await run.save_if_changed():
-                        self.trouble.works("save")
+                    await run.save_if_changed()
                 except LeaseLost:
                     continue  # the next renewal sees it too, and cancels
                 except Exception as error:  # noqa: BLE001 - whatever the store raises
                     await asyncio.sleep(self.trouble.failed("save", error))
                     break
+            else:
+                self.trouble.works("save")
 
     async def _wake_on_changes(self) -> None:
         while True:
