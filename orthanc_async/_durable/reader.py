@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import time
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,7 +22,7 @@ import orthanc
 from orthanc_async._durable import deliveries, subscriptions
 from orthanc_async._durable.deliveries import get, get_text
 from orthanc_async._durable.store import LeaseLost, NewEntry, StoreDamagedError, StoreError
-from orthanc_async._durable.sweep import Sweep
+from orthanc_async._durable.sweep import Sweep, earlier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -47,6 +48,7 @@ AFTER_ORTHANC = 2.0  # whose database may just have been restarted
 Info = dict[str, Any]
 _readers: set[Reader] = set()
 _begin: Begin | None = None
+_declared = 0.0
 
 
 class Begin(NamedTuple):
@@ -56,10 +58,27 @@ class Begin(NamedTuple):
     last: int
 
 
+def declared() -> None:
+    """Note that scripts are imported: Orthanc receives nothing yet, and will do so soon."""
+    global _declared  # noqa: PLW0603 - one start of Orthanc a process
+    _declared = time.time()
+
+
+def elapsed() -> int:
+    """Return the seconds since then, as a clock that shows no fractions counts them."""
+    return max(0, int(time.time()) - int(_declared))
+
+
 async def look() -> Begin:
-    """Return where a subscription would begin now."""
-    now = await get_text("/tools/now")
-    return Begin(now, int((await get("/changes?last"))["Last"]))
+    """Return where a subscription of this start begins.
+
+    Orthanc receives a moment before it tells plugins that it has started: that counts already.
+    """
+    start = earlier(await get_text("/tools/now"), elapsed())
+    last = int((await get("/changes?last"))["Last"])
+    page = await get(f"/changes?since={max(0, last - PAGE)}&limit={PAGE}")
+    received = [int(change["Seq"]) for change in page["Changes"] if change["Date"] >= start]
+    return Begin(start, min(received, default=last + 1) - 1)
 
 
 async def prepare() -> None:
@@ -142,8 +161,8 @@ class Reader:
         tasks = [
             asyncio.ensure_future(self._repeat(self._read_step, self._rest)),
             asyncio.ensure_future(self._repeat(sweep.step, sweep.rest)),
+            asyncio.ensure_future(self._stay_leader()),
         ]
-        tasks.append(asyncio.ensure_future(self._stay_leader()))
         try:
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
@@ -189,11 +208,10 @@ class Reader:
             await self._leads.wait()
             try:
                 await step()
-                trouble.works(what)
-                await rest()
             except LeaseLost:
                 logger.info("another server reads /changes now")
                 self._leads.clear()
+                trouble.works(what)
             except StoreError as error:
                 await asyncio.sleep(trouble.failed(what, error))
             except orthanc.OrthancException as error:
@@ -202,6 +220,9 @@ class Reader:
             except Exception:
                 logger.exception("%s failed; tried again in %g s", what, AFTER_ERROR)
                 await asyncio.sleep(AFTER_ERROR)
+            else:
+                trouble.works(what)
+                await rest()
 
     async def _stay_leader(self) -> None:
         store = self._engine.store

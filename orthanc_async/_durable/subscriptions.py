@@ -149,4 +149,5 @@ def _listen() -> None:
     wake.__dict__["__orthanc_handler__"] = "the reader of /changes"
     wake.__dict__["__orthanc_changes__"] = _live
     orthanc.RegisterOnChangeCallback(wake)
+    reader.declared()
     engine.beside(reader.read, before=reader.prepare)

@@ -66,7 +66,7 @@ class Sweep:
         self._first = True
 
     async def step(self) -> None:
-        """Sweep once; at first wait for what was being received."""
+        """Sweep once; the first time, wait before for what was being received."""
         if not any(self._levels.values()):
             await asyncio.Event().wait()
         if self._first:
@@ -78,7 +78,7 @@ class Sweep:
                 await self._sweep(level, sources)
 
     async def rest(self) -> None:
-        """Wait until the next time."""
+        """Wait until the next sweep."""
         await asyncio.sleep(EVERY)
 
     async def _sweep(self, level: str, sources: list[Source]) -> None:

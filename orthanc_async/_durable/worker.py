@@ -252,6 +252,7 @@ class Worker:
                 if run.token != token:  # adopted meanwhile
                     continue
                 logger.info("%r: cancelled, or another server has it: its end is not noted", run)
+                self.trouble.works("finish")
                 return False
             except Exception as error:  # noqa: BLE001 - whatever the store raises
                 seconds = self.trouble.failed("finish", error)
@@ -296,8 +297,7 @@ class Worker:
                     await asyncio.sleep(self.trouble.failed("save", result))
                     break
             else:
-                if True in results:
-                    self.trouble.works("save")
+                self.trouble.works("save")
 
     async def _wake_on_changes(self) -> None:
         while True:

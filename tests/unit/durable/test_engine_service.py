@@ -208,6 +208,46 @@ async def test_store_that_cannot_be_opened(
     assert levels == [logging.ERROR]
 
 
+async def test_store_that_is_moved(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A store that was moved away while it was open is opened again, with what runs beside."""
+    monkeypatch.setattr(engine, "LOOK_AFTER", 0.02)
+    began = []
+
+    class Moved(MemoryStore):
+        is_moved = False
+
+        async def open(self) -> None:
+            await super().open()
+            self.is_moved = False
+
+        async def moved(self) -> bool:
+            return self.is_moved
+
+    async def companion(_: Engine) -> None:
+        began.append("beside")
+        await asyncio.sleep(60)
+
+    async def handler(_: int) -> None:
+        began.append("attempt")
+        if began.count("attempt") == 1:
+            await asyncio.sleep(60)
+
+    engine.beside(companion)
+    add_queue(handler)
+    store = Moved()
+    async with running_engine(store) as running:
+        await add(running)
+        await until(lambda: "attempt" in began)
+        store.is_moved = True
+        await until(lambda: state(store) is State.DONE)
+        await add(running, "b")
+    assert sorted(began[:4]) == ["attempt", "attempt", "beside", "beside"]
+    assert store.calls.count("open") == 2
+    assert "the memory was moved away or replaced while it was open" in caplog.text
+
+
 async def test_no_polling() -> None:
     """With nothing to do the store is left alone."""
 

@@ -102,6 +102,8 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeOrthanc:
     monkeypatch.setattr(orthanc, "GetConfiguration", lambda: '{"StableAge": 10}')
     monkeypatch.setattr(orthanc, "RegisterOnChangeCallback", lambda _: None)
     monkeypatch.setattr(reader, "SETTLE", 0.0)
+    # Its times do not go on by themselves: what is there was there a second before the start.
+    monkeypatch.setattr(reader, "elapsed", lambda: -1)
     return fake
 
 
@@ -202,6 +204,25 @@ async def test_alone_no_window(fake: FakeOrthanc) -> None:
     async with _running(MemoryStore()) as running:
         await _until(lambda: "/changes?since=1&limit=1000" in fake.asked)
         assert running.is_open
+
+
+async def test_received_before_the_start(
+    fake: FakeOrthanc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Orthanc has received before it says that it has started is none of the past."""
+    monkeypatch.setattr(reader, "elapsed", lambda: 2)
+    got = _subscribe_instances()
+    fake.change("NewInstance", "before")
+    fake.now = 10
+    fake.change("NewInstance", "soon")
+    fake.now = 11
+    fake.change("NewInstance", "next")
+    store = MemoryStore()
+    async with _running(store):
+        await _caught_up(store, fake)
+        await _until(lambda: len(got) == 2)
+    assert got == ["soon", "next"]
+    assert store.known["instances"].since == fake.text(9)
 
 
 async def test_numbers_begin_again(fake: FakeOrthanc) -> None:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import random
 import sqlite3
-import subprocess
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+import disks
 import pytest
 from orthanc_async._durable import sqlite_file
 from orthanc_async._durable.sqlite import SQLiteStore
@@ -21,6 +18,7 @@ from unit.durable.sqlite_files import NAME, filled, new
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 # --- damage
@@ -100,6 +98,23 @@ async def test_foreign_database(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+async def test_moved_away(tmp_path: Path) -> None:
+    """A file that was moved away, or replaced, is noticed, and another one can be begun."""
+    path = await filled(tmp_path)
+    store = SQLiteStore(tmp_path, server="one")
+    await store.open()
+    assert not await store.moved()
+    path.rename(tmp_path / "away")
+    assert await store.moved()
+    path.touch()
+    assert await store.moved()
+    await store.close()
+    await store.open()
+    assert not await store.moved()
+    assert await store.entries() == []
+    await store.close()
+
+
 # --- a full disk
 
 
@@ -121,32 +136,9 @@ async def test_file_too_large(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
-    """Mount a disk of 2 MB."""
-    # Not below pytest's own folder: a run that is killed leaves the mount, which nobody can remove
-    # as a folder.
-    folder = Path(tempfile.mkdtemp(prefix="orthanc-async-disk-"))
-    mounted = False
-    try:
-        made = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=2M", "none", folder],
-            capture_output=True,
-            check=False,
-        )
-        mounted = made.returncode == 0
-        if not mounted:
-            pytest.skip("no right to mount")
+    """A disk of 2 MB."""
+    with disks.small_disk() as folder:
         yield folder
-    finally:
-        if mounted:
-            # Lazily: also with a file that is still open.
-            subprocess.run(["umount", "-l", folder], check=True)
-        folder.rmdir()
-
-
-def fill_up(path: Path) -> None:
-    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while file.write(b"x" * 4096):
-            pass
 
 
 async def test_full_disk(small_disk: Path) -> None:
@@ -156,7 +148,7 @@ async def test_full_disk(small_disk: Path) -> None:
     await store.add([new("first"), new("second")])
     [claim] = await store.claim({"q": 1}, 60)
     ballast = small_disk / "ballast"
-    fill_up(ballast)
+    disks.fill_up(ballast)
     with pytest.raises(StoreError) as caught:
         await store.add([new("large", payload="x" * 500_000)])
     for word in (str(small_disk / NAME), "full", "make room"):
