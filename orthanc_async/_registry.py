@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     _Clear = TypeVar("_Clear", bound=Callable[[], None])
 
 _clearers: list[Callable[[], None]] = []
+_PACKAGE = __file__.removesuffix("_registry.py")
 
 
 def on_clear(function: _Clear) -> _Clear:
@@ -63,6 +64,19 @@ def place(handler: object) -> str:
     if code is None:
         return describe(handler)
     return f"{code.co_filename}:{code.co_firstlineno}"
+
+
+def declared(handler: object) -> str:
+    """Say where a handler is written; of one of this package's, where the script names it.
+
+    Args:
+        handler: That the script registers just now.
+    """
+    found = place(handler)
+    frame = inspect.currentframe() if found.startswith(_PACKAGE) else None
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return found if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
 def generates(handler: object) -> bool:

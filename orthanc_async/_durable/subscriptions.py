@@ -113,7 +113,7 @@ def subscribe(
             f"{', '.join(type_.name for type_ in LOGGED)}; {given}"
         )
         raise ValueError(message)
-    place = _registry.place(handler)
+    place = _registry.declared(handler)
 
     async def call(entry: Entry) -> object:
         return await runner.invoke(handler, _subject(build, entry.payload))

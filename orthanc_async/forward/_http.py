@@ -70,6 +70,10 @@ class Http:
         connect_timeout: float = 15.0,
         stall_timeout: float = 60.0,
     ) -> None:
+        # While the scripts are imported: it takes long, and would hold the loop, and with it all
+        # answers, at the first delivery.
+        import aiohttp  # noqa: F401
+
         self.secrets = secrets or Secrets()
         self._tls = tls
         self._auth = auth

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -46,6 +48,7 @@ class Receiver:
         self.over = threading.Event()
         self._tls = tls
         self._lock = threading.Lock()
+        self._connections: set[socket.socket] = set()
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -69,10 +72,13 @@ class Receiver:
                 pass
 
             def handle(self) -> None:
+                receiver._connections.add(self.connection)
                 try:
                     super().handle()
-                except OSError:  # the sender was killed
+                except OSError:  # the sender was killed, or the receiver ends
                     self.close_connection = True
+                finally:
+                    receiver._connections.discard(self.connection)
 
         self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
@@ -116,3 +122,7 @@ class Receiver:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+        # Those that senders keep would be served on, by threads of their own.
+        for connection in list(self._connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)

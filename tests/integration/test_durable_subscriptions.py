@@ -387,6 +387,20 @@ def test_two_alike(orthanc_server: OrthancFactory) -> None:
     assert "script.py:8" in error.log
 
 
+def test_two_destinations_alike(orthanc_server: OrthancFactory) -> None:
+    """Of destinations, the error names where the script uses them, not where they are written."""
+    error = orthanc_server.fails("""
+        from orthanc_async import forward, on_stable_study
+
+        archive = forward.to_http("http://localhost")
+        on_stable_study(archive, durable="archive")
+        on_stable_study(archive, durable="archive")
+    """)
+    assert "script.py:5" in error.log
+    assert "script.py:6" in error.log
+    assert "_destination.py" not in error.log
+
+
 def test_many_instances(
     start: Callable[..., Orthanc], dicom_files: list[Path], tmp_path: Path
 ) -> None:

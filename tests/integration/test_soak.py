@@ -72,19 +72,23 @@ SCRIPT = """
 PATHS = ("/raw", "/decorated/one?a=1&b=2", "/sdk", "/plain", "/failing", "/body")
 
 
-def load(server: Orthanc, requests: int, path: Callable[[int], str]) -> None:
-    """Send requests over eight connections that are kept."""
+def side_by_side(
+    server: Orthanc, requests: int, send: Callable[[http.client.HTTPConnection, int], None]
+) -> None:
+    """Send requests over eight connections that are kept.
+
+    Args:
+        server: to which.
+        requests: how many.
+        send: sends the request with this number; called in the threads.
+    """
     failed: list[Exception] = []
 
     def work(numbers: Iterable[int]) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=60)
         try:
             for number in numbers:
-                name = path(number)
-                if name == "/body":
-                    connection.request("POST", name, body=b"x" * 1000)
-                else:
-                    connection.request("GET", name)
+                send(connection, number)
                 answer = connection.getresponse()
                 answer.read()
                 assert answer.status in (200, 404), answer.status
@@ -101,6 +105,19 @@ def load(server: Orthanc, requests: int, path: Callable[[int], str]) -> None:
     for thread in threads:
         thread.join()
     assert not failed, failed[0]
+
+
+def load(server: Orthanc, requests: int, path: Callable[[int], str]) -> None:
+    """Send requests of all kinds."""
+
+    def send(connection: http.client.HTTPConnection, number: int) -> None:
+        name = path(number)
+        if name == "/body":
+            connection.request("POST", name, body=b"x" * 1000)
+        else:
+            connection.request("GET", name)
+
+    side_by_side(server, requests, send)
 
 
 def grown(server: Orthanc, burden: Callable[[float], None]) -> tuple[int, int]:

@@ -57,6 +57,16 @@ def test_routes_are_cheap_to_import() -> None:
         assert name not in modules
 
 
+def test_destinations_are_ready() -> None:
+    """What a destination needs is loaded when it is made, not while the first delivery waits."""
+    code = (
+        "import sys; from orthanc_async import forward;"
+        "assert 'aiohttp' not in sys.modules; forward.to_http('http://localhost');"
+        "assert 'aiohttp' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-P", "-c", code], check=True, timeout=60)
+
+
 def test_typed() -> None:
     """The package is marked as typed."""
     assert (pathlib.Path(orthanc_async.__file__).parent / "py.typed").exists()
