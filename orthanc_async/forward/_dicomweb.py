@@ -91,19 +91,23 @@ class _DicomWeb(HttpDestination):
             Those of which the answer says nothing.
         """
         body = _Body(batch, self.transform)
-        async with contextlib.aclosing(body.chunks()) as begun:
-            first = await anext(begun)
-            if not body.sent and first == body.tail:  # the transform has left out all of them
-                for item in batch:
-                    work.done(item, 0)
-                return []
+        async with contextlib.AsyncExitStack() as stack:
+            make = body.chunks
+            if self.transform is not None:
+                begun = await stack.enter_async_context(contextlib.aclosing(body.chunks()))
+                first = await anext(begun)
+                if not body.sent:  # the transform has left out all of them
+                    for item in batch:
+                        work.done(item, 0)
+                    return []
+                make = body.going_on(first, begun)
             answer = await self.ask(
                 work.delivery,
                 "POST",
                 self.url,
                 headers={"Content-Type": body.content_type, "Accept": "application/dicom+json"},
                 accepted=_PARTLY,
-                body=body.going_on(first, begun),
+                body=make,
                 length=body.length,
                 most=_MOST_ANSWER,
             )
@@ -174,18 +178,19 @@ class _Body:
         self._transform = transform
         boundary = secrets.token_hex(16)
         self._head = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
-        self.tail = f"--{boundary}--\r\n".encode()
+        self._tail = f"--{boundary}--\r\n".encode()
         self.content_type = f'multipart/related; type="application/dicom"; boundary={boundary}'
         # By Orthanc's identifier: the UID and the bytes that were sent.
         self.sent: dict[str, tuple[str | None, int]] = {}
         self.length: int | None = None
         if transform is None and all(item.size for item in batch):
             each = len(self._head) + 2
-            self.length = sum(item.size + each for item in batch) + len(self.tail)
+            self.length = sum(item.size + each for item in batch) + len(self._tail)
 
     async def chunks(self) -> AsyncGenerator[Any, None]:
         """Yield the body."""
         self.sent.clear()
+        head, tail = self._head, self._tail
         async with contextlib.aclosing(_source.read(self._batch, self._transform)) as files:
             async for item, data in files:
                 if data is None:
@@ -195,11 +200,11 @@ class _Body:
                     raise RetryLater(f"instance {item.instance} was replaced while it was read")
                 uid = uid_of(data) if self._transform is not None or not item.uid else item.uid
                 self.sent[item.instance] = uid, size
-                yield self._head
+                yield head
                 yield data
                 del data
-                yield b"\r\n"
-        yield self.tail
+                head, tail = b"\r\n" + self._head, b"\r\n" + self._tail
+        yield tail
 
     def going_on(self, first: Any, begun: AsyncGenerator[Any, None]) -> Any:
         """Return what makes the body: out of one that was begun, and another time anew."""

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
+import importlib
 import ssl
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from orthanc_async import _lifespan, _registry
 from orthanc_async._durable.attempt import GiveUp, RetryLater
+from orthanc_async.forward._body import Stall, Stream
 from orthanc_async.forward._errors import Answer, Down, shown
 from orthanc_async.forward._secrets import Secrets
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import Mapping
 
     import aiohttp
     from orthanc_async.forward._auth import TLS, Auth
 
-Buffer = bytes | bytearray | memoryview
-Body = "Buffer | Callable[[], AsyncGenerator[Buffer, None]]"
-
-_CHUNK = 512 * 2**10  # bytes handed to the connection at once; also the least for one stall time
 _KEPT_OPEN = 4.0  # seconds without a request: shorter than the time after which servers close
 _CLOSED = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED})
 _clients: set[Http] = set()
@@ -132,18 +129,20 @@ class Http:
         length: int | None,
         most: int,
     ) -> Answer:
-        import aiohttp
-        from yarl import URL
-
         if not callable(body):
             length = len(body)
         if length is not None:
             headers["Content-Length"] = str(length)
         session = await self._open()
-        stream: _Stream | None = None
+        import aiohttp
+        from yarl import URL
+
+        stream: Stream | None = None
+        stall: Stall | None = None
         try:
             async with asyncio.timeout(self._connect) as limit:
-                stream = _Stream(body, limit, self._stall)
+                stall = Stall(limit, self._stall)
+                stream = Stream(body, stall)
                 async with session.request(
                     method,
                     URL(url, encoded=True),
@@ -151,7 +150,7 @@ class Http:
                     headers=headers,
                     allow_redirects=False,
                 ) as response:
-                    limit.reschedule(asyncio.get_running_loop().time() + self._stall)
+                    stall.move()
                     taken = await _take(response, most)
                     return Answer(
                         shown(url), response.status, response.headers, taken, len(taken) <= most
@@ -162,8 +161,11 @@ class Http:
             raise self._explained(url, error, stream) from error
         except ValueError as error:  # what is no URL
             raise GiveUp(f"{shown(url)}: {error}", reason="configuration") from None
+        finally:
+            if stall is not None:
+                stall.stop()
 
-    def _explained(self, url: str, error: Exception, stream: _Stream | None) -> RetryLater:
+    def _explained(self, url: str, error: Exception, stream: Stream | None) -> RetryLater:
         import aiohttp
 
         where = shown(url)
@@ -215,6 +217,8 @@ class Http:
     async def _open(self) -> aiohttp.ClientSession:
         async with self._making:
             if self._session is None:
+                # Some tenths of a second, in which the loop goes on.
+                await asyncio.to_thread(importlib.import_module, "aiohttp")
                 import aiohttp
 
                 verified: ssl.SSLContext | bool = True
@@ -234,53 +238,6 @@ class Http:
                 )
                 _clients.add(self)
         return self._session
-
-
-class _Stream:
-    """The body of one request on its way; moves the time at which it counts as stalled."""
-
-    def __init__(self, body: Any, limit: asyncio.Timeout, stall: float) -> None:
-        self._body = body
-        self._limit = limit
-        self._stall = stall
-        self._time = asyncio.get_running_loop().time
-        self.begun = self.ended = False
-        self.error: BaseException | None = None
-
-    async def chunks(self) -> AsyncGenerator[memoryview, None]:
-        """Yield the body in pieces of a size that the connection takes at once."""
-        self.begun = True
-        try:
-            if not callable(self._body):
-                for piece in self._pieces(self._body):
-                    yield piece
-            else:
-                # Until there is something to send, it is not the receiver that is slow.
-                self._limit.reschedule(None)
-                async with contextlib.aclosing(self._body()) as buffers:
-                    async for buffer in buffers:
-                        for piece in self._pieces(buffer):
-                            yield piece
-                        self._limit.reschedule(None)
-        except GeneratorExit:
-            raise
-        except BaseException as error:
-            if not isinstance(error, asyncio.CancelledError):
-                self.error = error
-            raise
-        self.ended = True
-        self._move()
-
-    def _pieces(self, buffer: Buffer) -> Any:
-        view = memoryview(buffer)
-        for start in range(0, len(view), _CHUNK):
-            self._move()
-            yield view[start : start + _CHUNK]
-
-    def _move(self) -> None:
-        # Not when the request has ended already: the answer may come before the body's end.
-        with contextlib.suppress(RuntimeError):
-            self._limit.reschedule(self._time() + self._stall)
 
 
 async def _take(response: aiohttp.ClientResponse, most: int) -> bytes:

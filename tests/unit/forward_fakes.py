@@ -45,6 +45,7 @@ class FakeOrthanc:
         self.before_file: Callable[[str], Awaitable[None]] | None = None
         patch.setattr(orthanc, "rest_api_get", self._get)
         patch.setattr(orthanc, "get_dicom_for_instance", self._file)
+        patch.setattr(orthanc, "without_copy", lambda function, *given: function(*given))
         patch.setattr(orthanc, "rest_api_post", self._post)
 
     def add(

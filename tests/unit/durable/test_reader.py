@@ -480,8 +480,9 @@ async def test_since_in_the_future(
 
     async with _running(MemoryStore()):
         await _swept(fake)
+        fake.now = 10001
         fake.study("new")
-        fake.now = 10002
+        fake.now = 10003
         await _until(lambda: got == ["new"])
     assert "tomorrow lies in the future" in caplog.text
 
