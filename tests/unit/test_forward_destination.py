@@ -140,7 +140,7 @@ async def test_each_keeps_its_own() -> None:
             Delivery(make(), STUDY).keep({"sent": number})
             Delivery(make(), Series("a")).keep({"sent": -number})
 
-    found = []
+    found: list[tuple[int, int]] = []
 
     async def look() -> None:
         found.extend(

@@ -142,7 +142,7 @@ async def test_an_error_of_orthanc(fake: FakeOrthanc, monkeypatch: pytest.Monkey
     got = subscribe_studies()
     fake.study("a")
     store = MemoryStore()
-    failed = []
+    failed: list[str] = []
 
     async def rest_api_get(uri: str) -> bytes:
         if uri == "/studies/a" and len(failed) < 2:

@@ -63,7 +63,7 @@ async def test_what_is_no_json(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> 
         if current.number == 1:
             current.keep(["kept"])
             await current.save()
-            current.keep({1, 2})  # type: ignore[arg-type]
+            current.keep({1, 2})
             await asyncio.sleep(0.05)
             raise OSError("no")
         current.keep(["later"])

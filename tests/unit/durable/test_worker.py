@@ -32,13 +32,11 @@ def _fresh() -> Iterator[None]:
 class Shared(MemoryStore):
     """One that other servers use too; `told` wakes who waits for their changes."""
 
+    shared = True
+
     def __init__(self) -> None:
         super().__init__()
         self.told = asyncio.Event()
-
-    @property
-    def shared(self) -> bool:
-        return True
 
     async def changed(self) -> None:
         self._called("changed")
@@ -261,7 +259,7 @@ async def test_saving_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
         store._drop(last)
         before = store.rows[id_].resume
         assert isinstance(before, int)
-        await until(lambda: store.rows[id_].resume > before + 2)  # type: ignore[operator]
+        await until(lambda: store.rows[id_].resume > before + 2)
         go.set()
         await until(lambda: state(store, id_) is State.DONE)
 
