@@ -213,3 +213,21 @@ def test_levels() -> None:
     assert source.wants("UpdatedMetadata", "Study")
     assert not source.wants("UpdatedMetadata", "Series")
     assert not source.wants("NewStudy", "Study")
+
+
+async def test_another_server_has_taken_over(fake: FakeOrthanc) -> None:
+    """Whose entries are refused because another one leads now stops reading at once."""
+    got = subscribe_instances()
+    store = MemoryStore()
+    async with running(store):
+        fake.change("NewInstance", "a")
+        await caught_up(store, fake)
+        await until(lambda: got == ["a"])
+        before = store.calls.count("advance")
+        store.leads = False
+        fake.change("NewInstance", "b")
+        reader.wake()
+        await until(lambda: store.calls.count("advance") > before)
+        await asyncio.sleep(0.1)
+        assert store.calls.count("advance") == before + 1
+    assert got == ["a"]
