@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from orthanc_async._durable import figures, queues
-from orthanc_async._durable.runner import POISON, Run, Why
+from orthanc_async._durable.runner import Run, Why
 from orthanc_async._durable.store import LeaseLost, StoreError
 
 if TYPE_CHECKING:
@@ -179,8 +179,6 @@ class Worker:
         for claim in claims:
             self._begin(claim)
         if claims:
-            # Their first steps come first: a gate learns there that an attempt has begun.
-            await asyncio.sleep(0)
             return 0.0
         due = await self._store.next_due(free)
         if due is not None:
@@ -225,7 +223,7 @@ class Worker:
             # One that was cancelled, made due again, and has not ended yet.
             for other in before:
                 await other.over.wait()
-            if self._halted.is_set() and run.entry.interruptions < POISON:
+            if self._halted.is_set():
                 run.cancel(Why.STOP)
             began = time.monotonic()
             outcome = await run.run()

@@ -87,9 +87,10 @@ async def test_what_the_script_asks_for(fake: FakeOrthanc) -> None:
         "DicomVersion": "2021b",
     }
     assert (await rules(fake, keep_private=True))["KeepPrivateTags"] is True
-    for wrong in ("keep", "remove"):
-        with pytest.raises(TypeError, match=f"{wrong} takes a list"):
-            forward.anonymize(key=KEY, **{wrong: "PatientID"})
+    texts: list[dict[str, Any]] = [{"keep": "PatientID"}, {"remove": "PatientID"}]
+    for wrong in texts:
+        with pytest.raises(TypeError, match="takes a list of tags"):
+            forward.anonymize(key=KEY, **wrong)
 
 
 async def test_the_file_is_not_read_before(fake: FakeOrthanc) -> None:

@@ -346,7 +346,7 @@ async def test_an_encrypted_key(tmp_path: Path) -> None:
     )
     (tmp_path / "us.key").write_bytes(encrypted)
     ours.cert_chain_pems[0].write_to_path(tmp_path / "us.pem")
-    files = {"certificate": tmp_path / "us.pem", "key": tmp_path / "us.key"}
+    files: dict[str, Any] = {"certificate": tmp_path / "us.pem", "key": tmp_path / "us.key"}
     await forward.TLS(**files, password="hidden word").context(Secrets())
     with pytest.raises(OSError, match=r"us\.pem', or its key") as caught:
         await forward.TLS(**files, password="hidden wrong").context(Secrets())

@@ -140,7 +140,7 @@ async def test_each_keeps_its_own() -> None:
             Delivery(make(), STUDY).keep({"sent": number})
             Delivery(make(), Series("a")).keep({"sent": -number})
 
-    found = []
+    found: list[tuple[int, int]] = []
 
     async def look() -> None:
         found.extend(
@@ -216,5 +216,5 @@ async def test_the_first_failure_ends_the_others() -> None:
         raise OSError("broken")
 
     with pytest.raises(OSError, match="broken"):
-        await _destination.together([long(), fail(), long()])
+        await asyncio.wait_for(_destination.together([long(), fail(), long()]), 30)
     assert ended == [True, True]

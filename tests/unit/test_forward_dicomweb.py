@@ -49,6 +49,7 @@ class Stow:
         assert message.get_content_type() == "multipart/related"
         assert message.get_param("type") == "application/dicom"
         boundary = str(message.get_param("boundary")).encode()
+        assert body.endswith(b"--" + boundary + b"--\r\n")
         parts = body.split(b"--" + boundary)[1:-1]
         contents = [part.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n") for part in parts]
         names = [str(content[0]) for content in contents]

@@ -168,6 +168,7 @@ async def test_zip_of_a_transform(fake: FakeOrthanc, monkeypatch: pytest.MonkeyP
     assert got[0][:2] == ("PUT", "archive/Study/1/2026")
     with zipfile.ZipFile(io.BytesIO(got[0][2])) as archive:
         found = {info.filename: archive.read(info) for info in archive.infolist()}
+        assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
     assert found == {"0.dcm": b"\0", "2.dcm": b"\2", "3.dcm": b"\3"}
 
 

@@ -14,7 +14,7 @@ from unit.forward_fakes import FakeOrthanc, served
 if TYPE_CHECKING:
     from pathlib import Path
 
-KEYS = {"access_key": "us", "secret_key": "hidden-word", "region": "eu-west-7"}
+KEYS: dict[str, Any] = {"access_key": "us", "secret_key": "hidden-word", "region": "eu-west-7"}
 
 
 @pytest.fixture

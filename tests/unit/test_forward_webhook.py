@@ -86,7 +86,7 @@ async def test_the_document(fake: FakeOrthanc) -> None:
 
     async with served(receive) as url:
         send = forward.to_webhook(url)
-        send._clock = lambda: 1769860800.7
+        send._clock = lambda: 1769860800.7  # type: ignore[attr-defined]
         await send(fake.study)
         await send.http.close()
     ((headers, document),) = got

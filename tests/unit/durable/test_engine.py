@@ -424,7 +424,7 @@ async def test_poison() -> None:
     store._set(1, interruptions=100)
     async with running_engine(store):
         await until(lambda: state(store) is State.DEAD)
-    assert store.rows[1].reason == "poison"
+    assert (store.rows[1].reason, store.rows[1].attempts) == ("poison", 0)
     assert ran == []
 
 

@@ -191,6 +191,7 @@ async def test_store_that_cannot_be_opened(
 ) -> None:
     """A locked store is an error in the log, and is taken over once it is free."""
     monkeypatch.setattr(engine, "REOPEN_LOCKED", 0.05)
+    monkeypatch.setattr(engine, "REOPEN_FIRST", 1000.0)
 
     async def handler(_: int) -> None:
         pass

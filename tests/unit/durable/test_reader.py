@@ -1,110 +1,38 @@
-# ruff: noqa: D102 - what the fake one does is said by Orthanc
 """The reader of /changes and the sweep, against an Orthanc that a test makes up."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import dataclasses
 import datetime as dt
-import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
 
 import orthanc
 import orthanc_async as oa
 import pytest
 from orthanc_async import _registry
 from orthanc_async._durable import reader, sweep
-from orthanc_async._durable.engine import Engine
 from orthanc_async._durable.store import State, StoreDamagedError, StoreError
 from unit.durable.memory_store import MemoryStore
+from unit.durable.reader_fakes import (
+    FakeOrthanc,
+    caught_up,
+    keys,
+    running,
+    subscribe_instances,
+    subscribe_studies,
+    until,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import Callable, Iterator
 
 CHANGE = orthanc.ChangeType
-
-
-class FakeOrthanc:
-    """Changes and studies; times are seconds of one hour."""
-
-    def __init__(self) -> None:
-        self.changes: list[dict[str, Any]] = []
-        self.studies: dict[str, dict[str, Any]] = {}
-        self.now = 0
-        self.last: int | None = None
-        self.backend: str | None = None
-        self.asked: list[str] = []
-
-    def text(self, seconds: int) -> str:
-        return (dt.datetime(2026, 3, 29, tzinfo=dt.UTC) + dt.timedelta(seconds=seconds)).strftime(
-            "%Y%m%dT%H%M%S"
-        )
-
-    def change(self, type_: str, id_: str, *, seq: int | None = None) -> int:
-        level = next(name for name in ("Instance", "Study") if type_.endswith(name))
-        seq = seq or max((item["Seq"] for item in self.changes), default=0) + 1
-        folder = {"Instance": "instances", "Study": "studies"}[level]
-        self.changes.append(
-            {
-                "ChangeType": type_, "ResourceType": level, "ID": id_, "Seq": seq,
-                "Date": self.text(self.now), "Path": f"/{folder}/{id_}",
-            }
-        )  # fmt: skip
-        self.changes.sort(key=lambda item: item["Seq"])
-        return seq
-
-    def study(self, id_: str, *, stable: bool = True) -> None:
-        self.studies[id_] = {
-            "ID": id_, "LastUpdate": self.text(self.now), "IsStable": stable,
-        }  # fmt: skip
-
-    async def rest_api_get(self, uri: str) -> bytes:
-        self.asked.append(uri)
-        await asyncio.sleep(0)
-        parts = urlsplit(uri)
-        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-        return json.dumps(self.answer(parts.path, parts.query, query)).encode().strip(b'"')
-
-    def answer(self, path: str, whole: str, query: dict[str, str]) -> Any:
-        if path == "/system":
-            return {"DatabaseBackendPlugin": self.backend}
-        if path == "/tools/now":
-            return self.text(self.now)
-        if path == "/changes":
-            return self.page(whole, query)
-        if path == "/studies":
-            start = int(query["since"])
-            return list(self.studies.values())[start : start + int(query["limit"])]
-        id_ = path.rpartition("/")[2]
-        if id_ not in self.studies:
-            raise orthanc.OrthancException(orthanc.ErrorCode.UNKNOWN_RESOURCE, "Unknown resource")
-        return self.studies[id_]
-
-    def page(self, whole: str, query: dict[str, str]) -> dict[str, Any]:
-        if whole == "last":
-            found, done = self.changes[-1:], True
-        else:
-            after = [item for item in self.changes if item["Seq"] > int(query["since"])]
-            found = after[: int(query["limit"])]
-            done = len(found) == len(after)
-        top = max((item["Seq"] for item in self.changes), default=0)
-        last = found[-1]["Seq"] if found else self.last or top
-        return {"Changes": found, "Done": done, "Last": last}
 
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeOrthanc:
     """Put an Orthanc that is made up in the place of the real one."""
-    fake = FakeOrthanc()
-    monkeypatch.setattr(orthanc, "rest_api_get", fake.rest_api_get)
-    monkeypatch.setattr(orthanc, "GetConfiguration", lambda: '{"StableAge": 10}')
-    monkeypatch.setattr(orthanc, "RegisterOnChangeCallback", lambda _: None)
-    monkeypatch.setattr(reader, "SETTLE", 0.0)
-    # Its times do not go on by themselves: what is there was there a second before the start.
-    monkeypatch.setattr(reader, "elapsed", lambda: -1)
-    return fake
+    return FakeOrthanc.put(monkeypatch)
 
 
 @pytest.fixture(autouse=True)
@@ -114,63 +42,15 @@ def _fresh() -> Iterator[None]:
     _registry.clear()
 
 
-@contextlib.asynccontextmanager
-async def _running(store: MemoryStore) -> AsyncIterator[Engine]:
-    running = Engine(lambda: store)
-    await running.start()
-    try:
-        await _until(lambda: reader._readers and all(r._positions for r in reader._readers))
-        yield running
-    finally:
-        await running.stop(asyncio.get_running_loop().time() + 5)
-        await running.close()
-
-
-async def _until(look: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not look():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
-
-
-async def _caught_up(store: MemoryStore, fake: FakeOrthanc) -> None:
-    top = max((item["Seq"] for item in fake.changes), default=0)
-    reader.wake()
-    await _until(lambda: all(known.cursor >= top for known in store.known.values()))
-
-
-def _subscribe_instances(**options: Any) -> list[str]:
-    got: list[str] = []
-
-    @oa.on_new_instance(durable="instances", **options)
-    async def handler(instance: oa.Instance) -> None:
-        got.append(instance.id)
-
-    return got
-
-
-def _subscribe_studies(**options: Any) -> list[str]:
-    got: list[str] = []
-
-    @oa.on_stable_study(durable="studies", **options)
-    async def handler(study: oa.Study) -> None:
-        got.append(study.id)
-
-    return got
-
-
-def _keys(store: MemoryStore) -> list[str]:
-    return [row.key for row in store.rows.values()]
-
-
 async def test_pages(fake: FakeOrthanc) -> None:
     """Thousands of changes are read in pages, each with its own cursor, and all are delivered."""
-    got = _subscribe_instances(concurrency=100)
+    got = subscribe_instances(concurrency=100)
     store = MemoryStore()
-    async with _running(store):
+    async with running(store):
         for number in range(2500):
             fake.change("NewInstance", f"i{number}")
-        await _caught_up(store, fake)
-        await _until(lambda: len(got) == 2500)
+        await caught_up(store, fake)
+        await until(lambda: len(got) == 2500)
     assert len(set(got)) == 2500
     assert store.calls.count("advance") == 3
 
@@ -179,31 +59,31 @@ async def test_late_commit(fake: FakeOrthanc) -> None:
     """With several servers a number that becomes visible late is read, and nothing twice."""
     fake.backend = "postgresql"
     fake.change("NewInstance", "before")
-    got = _subscribe_instances()
+    got = subscribe_instances()
     store = MemoryStore()
-    async with _running(store):
+    async with running(store):
         for seq in (2, 4):
             fake.change("NewInstance", f"i{seq}", seq=seq)
-        await _caught_up(store, fake)
-        await _until(lambda: len(got) == 2)
+        await caught_up(store, fake)
+        await until(lambda: len(got) == 2)
         fake.change("NewInstance", "i3", seq=3)
         reader.wake()
-        await _until(lambda: len(got) == 3)
+        await until(lambda: len(got) == 3)
     assert got == ["i2", "i4", "i3"]
-    async with _running(store):  # reads the window again, and knows what it finds
+    async with running(store):  # reads the window again, and knows what it finds
         fake.change("NewInstance", "i5", seq=5)
-        await _caught_up(store, fake)
-        await _until(lambda: len(got) == 4)
+        await caught_up(store, fake)
+        await until(lambda: len(got) == 4)
     assert len(store.rows) == 4
 
 
 async def test_alone_no_window(fake: FakeOrthanc) -> None:
     """With an index of its own Orthanc is asked for what comes after the cursor only."""
-    _subscribe_instances()
+    subscribe_instances()
     fake.change("NewInstance", "before")
-    async with _running(MemoryStore()) as running:
-        await _until(lambda: "/changes?since=1&limit=1000" in fake.asked)
-        assert running.is_open
+    async with running(MemoryStore()) as engine:
+        await until(lambda: "/changes?since=1&limit=1000" in fake.asked)
+        assert engine.is_open
 
 
 async def test_received_before_the_start(
@@ -211,16 +91,16 @@ async def test_received_before_the_start(
 ) -> None:
     """What Orthanc has received before it says that it has started is none of the past."""
     monkeypatch.setattr(reader, "elapsed", lambda: 2)
-    got = _subscribe_instances()
+    got = subscribe_instances()
     fake.change("NewInstance", "before")
     fake.now = 10
     fake.change("NewInstance", "soon")
     fake.now = 11
     fake.change("NewInstance", "next")
     store = MemoryStore()
-    async with _running(store):
-        await _caught_up(store, fake)
-        await _until(lambda: len(got) == 2)
+    async with running(store):
+        await caught_up(store, fake)
+        await until(lambda: len(got) == 2)
     assert got == ["soon", "next"]
     assert store.known["instances"].since == fake.text(9)
 
@@ -228,20 +108,20 @@ async def test_received_before_the_start(
 async def test_numbers_begin_again(fake: FakeOrthanc) -> None:
     """An index whose numbers are lower and newer is read from its beginning."""
     fake.change("NewInstance", "zero", seq=7)
-    got = _subscribe_instances()
+    got = subscribe_instances()
     store = MemoryStore()
-    async with _running(store):
+    async with running(store):
         fake.change("NewInstance", "old", seq=8)
-        await _caught_up(store, fake)
+        await caught_up(store, fake)
     fake.changes.clear()
     fake.now = 100
     fake.change("NewInstance", "new", seq=1)
-    async with _running(store):
-        await _until(lambda: "new" in got)
+    async with running(store):
+        await until(lambda: "new" in got)
         fake.change("NewInstance", "newer", seq=8)
-        await _until(lambda: store.known["instances"].cursor == 1)
-        await _caught_up(store, fake)
-        await _until(lambda: "newer" in got)
+        await until(lambda: store.known["instances"].cursor == 1)
+        await caught_up(store, fake)
+        await until(lambda: "newer" in got)
     assert got == ["old", "new", "newer"]
 
 
@@ -249,50 +129,50 @@ async def test_backup(fake: FakeOrthanc) -> None:
     """An index as it was some time ago is read again, and nothing comes twice."""
     fake.change("NewInstance", "zero")
     fake.now = 1
-    got = _subscribe_instances()
+    got = subscribe_instances()
     store = MemoryStore()
-    async with _running(store):
+    async with running(store):
         for number in range(5):
             fake.now += 1
             fake.change("NewInstance", f"i{number}")
-        await _caught_up(store, fake)
-        await _until(lambda: len(got) == 5)
+        await caught_up(store, fake)
+        await until(lambda: len(got) == 5)
     del fake.changes[3:]
-    async with _running(store):
-        await _until(lambda: store.known["instances"].cursor == 3)
+    async with running(store):
+        await until(lambda: store.known["instances"].cursor == 3)
         fake.now = 50
         fake.change("NewInstance", "after")
-        await _caught_up(store, fake)
-        await _until(lambda: len(got) == 6)
+        await caught_up(store, fake)
+        await until(lambda: len(got) == 6)
     assert got[-1] == "after"
 
 
 async def test_another_older_index(fake: FakeOrthanc) -> None:
     """Where the numbers are lower and the dates older, it may be another index, not a backup."""
     fake.change("NewInstance", "zero")
-    got = _subscribe_instances()
+    got = subscribe_instances()
     store = MemoryStore()
-    async with _running(store):
+    async with running(store):
         fake.now = 10
         for number in range(5):
             fake.change("NewInstance", f"i{number}")
-        await _caught_up(store, fake)
-        await _until(lambda: len(got) == 5)
+        await caught_up(store, fake)
+        await until(lambda: len(got) == 5)
     fake.changes.clear()
     fake.now = 5  # another Orthanc's, which ran meanwhile without this store
     fake.change("NewInstance", "other")
-    async with _running(store):
-        await _until(lambda: got[-1] == "other")
+    async with running(store):
+        await until(lambda: got[-1] == "other")
 
 
 async def test_another_index(fake: FakeOrthanc) -> None:
     """Where the change at the cursor is another one, the index is read from its beginning."""
-    got = _subscribe_instances()
+    got = subscribe_instances()
     store = MemoryStore()
-    async with _running(store):
+    async with running(store):
         fake.change("NewInstance", "old")
-        await _caught_up(store, fake)
-        await _until(lambda: got)
+        await caught_up(store, fake)
+        await until(lambda: got)
     fake.changes.clear()
     fake.now = 100
     fake.change("NewInstance", "first")
@@ -300,25 +180,25 @@ async def test_another_index(fake: FakeOrthanc) -> None:
     fake.change("NewInstance", "older than the subscription")
     fake.now = 101
     fake.change("NewInstance", "last")
-    async with _running(store):
-        await _until(lambda: "last" in got)
-        await _caught_up(store, fake)
-        await _until(lambda: "first" in got)
-        await _until(lambda: all(row.state is State.DONE for row in store.rows.values()))
+    async with running(store):
+        await until(lambda: "last" in got)
+        await caught_up(store, fake)
+        await until(lambda: "first" in got)
+        await until(lambda: all(row.state is State.DONE for row in store.rows.values()))
     assert got == ["old", "first", "last"]
 
 
 async def test_cursor_moves_with_the_entries(fake: FakeOrthanc) -> None:
     """A store that fails loses no change: the cursor has not moved either."""
-    got = _subscribe_instances()
+    got = subscribe_instances()
     store = MemoryStore()
-    async with _running(store):
+    async with running(store):
         store.fail["advance"] = [OSError("disk full")]
         reader.AFTER_ERROR, before = 0.01, reader.AFTER_ERROR
         try:
             fake.change("NewInstance", "a")
-            await _caught_up(store, fake)
-            await _until(lambda: got == ["a"])
+            await caught_up(store, fake)
+            await until(lambda: got == ["a"])
         finally:
             reader.AFTER_ERROR = before
 
@@ -326,45 +206,45 @@ async def test_cursor_moves_with_the_entries(fake: FakeOrthanc) -> None:
 async def test_leader(fake: FakeOrthanc, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the one that leads reads; who takes over goes on where the other was."""
     monkeypatch.setattr(reader, "LEAD_AGAIN", 0.02)
-    got = _subscribe_instances()
+    got = subscribe_instances()
     store = MemoryStore()
     store.leads = False
-    async with _running(store):
+    async with running(store):
         fake.change("NewInstance", "a")
         fake.change("NewInstance", "b")
         reader.wake()
-        await _until(lambda: store.calls.count("lead") > 3)
+        await until(lambda: store.calls.count("lead") > 3)
         assert got == []
         await store.subscribe("instances", 0, "")
         store.leads = True
         await store.advance({"instances": 1}, [])  # by the other
-        await _until(lambda: got)
+        await until(lambda: got)
         assert got == ["b"]
         store.leads = False
         count = store.calls.count("lead")
-        await _until(lambda: store.calls.count("lead") > count + 1)
+        await until(lambda: store.calls.count("lead") > count + 1)
         fake.change("NewInstance", "c")
         reader.wake()
         asked = len(fake.asked)
         count = store.calls.count("lead")
-        await _until(lambda: store.calls.count("lead") > count + 2)
+        await until(lambda: store.calls.count("lead") > count + 2)
         assert len(fake.asked) == asked
 
 
 async def test_stable_studies(fake: FakeOrthanc) -> None:
     """Stable events are keyed by LastUpdate; what grows again waits; what is gone is dead."""
-    got = _subscribe_studies()
+    got = subscribe_studies()
     store = MemoryStore()
-    async with _running(store):
+    async with running(store):
         fake.study("a")
         fake.study("grows", stable=False)
         for id_ in ("a", "a", "grows", "gone"):
             fake.change("StableStudy", id_)
         fake.now = 5
-        await _caught_up(store, fake)
-        await _until(lambda: len(got) == 2)
+        await caught_up(store, fake)
+        await until(lambda: len(got) == 2)
     known = [f"Study/a/{fake.text(0)}", f"Study/gone/{fake.text(0)}"]
-    assert _keys(store) == known
+    assert keys(store) == known
     # Seen again after a restart: whether it was delivered before it went, nobody knows.
     fake.backend = "postgresql"
     del fake.studies["a"]
@@ -372,12 +252,12 @@ async def test_stable_studies(fake: FakeOrthanc) -> None:
     for change in fake.changes:
         change["Date"] = fake.text(7)
     store.known["studies"] = dataclasses.replace(store.known["studies"], mark="")
-    async with _running(store):
-        await _until(lambda: "/studies/a" in fake.asked[-8:])
+    async with running(store):
+        await until(lambda: "/studies/a" in fake.asked[-8:])
         fake.study("b")
         fake.change("StableStudy", "b")
-        await _caught_up(store, fake)
-    assert _keys(store)[:-1] == known
+        await caught_up(store, fake)
+    assert keys(store)[:-1] == known
 
 
 async def test_sweep(fake: FakeOrthanc, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -387,9 +267,9 @@ async def test_sweep(fake: FakeOrthanc, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(orthanc, "GetConfiguration", lambda: '{"StableAge": -1}')
     fake.study("before")
     fake.now = 100
-    got = _subscribe_studies(concurrency=50)
+    got = subscribe_studies(concurrency=50)
     store = MemoryStore()
-    async with _running(store):
+    async with running(store):
         stable_age = 10
         monkeypatch.setattr(sweep, "earlier", _earlier_by(stable_age))
         fake.now = 110
@@ -399,21 +279,21 @@ async def test_sweep(fake: FakeOrthanc, monkeypatch: pytest.MonkeyPatch) -> None
         fake.now = 115
         fake.study("young")
         fake.now = 121
-        await _until(lambda: len(got) == 20)
+        await until(lambda: len(got) == 20)
         await _swept(fake)
         assert "young" not in got
         fake.now = 126
-        await _until(lambda: "young" in got)
+        await until(lambda: "young" in got)
         fake.now = 300
         await _swept(fake)
         assert "grows" not in got
         fake.studies["grows"]["IsStable"] = True
-        await _until(lambda: "grows" in got)
+        await until(lambda: "grows" in got)
         # From a clock that was ahead: it would be too young for a long time.
         fake.now = 500
         fake.study("future")
         fake.now = 130
-        await _until(lambda: "future" in got)
+        await until(lambda: "future" in got)
     assert len(got) == len(set(got)) == 23
 
 
@@ -424,7 +304,7 @@ async def _swept(fake: FakeOrthanc) -> None:
         return sum("/studies?expand&since=0&" in uri for uri in fake.asked)
 
     count = begun()
-    await _until(lambda: begun() > count + 1)
+    await until(lambda: begun() > count + 1)
 
 
 def _earlier_by(stable_age: int) -> Callable[[str, float], str]:
@@ -440,7 +320,7 @@ async def test_sweep_after_the_clock_was_set_back(
     monkeypatch.setattr(sweep, "MARGIN", 0)
     monkeypatch.setattr(orthanc, "GetConfiguration", lambda: '{"StableAge": 0}')
     fake.now = 10000
-    got = _subscribe_studies()
+    got = subscribe_studies()
     late = []
 
     @oa.on_stable_study(durable="tomorrow", since=dt.date(2026, 3, 31))
@@ -448,18 +328,18 @@ async def test_sweep_after_the_clock_was_set_back(
         late.append(study.id)
 
     store = MemoryStore()
-    async with _running(store):
+    async with running(store):
         await _swept(fake)
         fake.now = 500
         fake.study("later")
         fake.now = 900
-        await _until(lambda: got == ["later"])
+        await until(lambda: got == ["later"])
         fake.now = 20000
         await _swept(fake)
         fake.now = 600
         fake.study("last")
         fake.now = 700
-        await _until(lambda: got == ["later", "last"])
+        await until(lambda: got == ["later", "last"])
     assert late == []
 
 
@@ -478,12 +358,12 @@ async def test_since_in_the_future(
     async def tomorrow(study: oa.Study) -> None:
         got.append(study.id)
 
-    async with _running(MemoryStore()):
+    async with running(MemoryStore()):
         await _swept(fake)
         fake.now = 10001
         fake.study("new")
         fake.now = 10003
-        await _until(lambda: got == ["new"])
+        await until(lambda: got == ["new"])
     assert "tomorrow lies in the future" in caplog.text
 
 
@@ -492,20 +372,20 @@ async def test_index_fails(
 ) -> None:
     """When Orthanc's index does not answer, reading goes on soon, without a traceback."""
     monkeypatch.setattr(reader, "AFTER_ORTHANC", 0.01)
-    got = _subscribe_studies()
+    got = subscribe_studies()
     answer = fake.page
 
     def fails(_whole: str, _query: dict[str, str]) -> dict[str, Any]:
         raise orthanc.OrthancException(orthanc.ErrorCode.DATABASE_UNAVAILABLE, "not available")
 
-    async with _running(MemoryStore()):
+    async with running(MemoryStore()):
         monkeypatch.setattr(fake, "page", fails)
         fake.study("a")
         fake.change("StableStudy", "a")
         reader.wake()
-        await _until(lambda: "not available" in caplog.text)
+        await until(lambda: "not available" in caplog.text)
         monkeypatch.setattr(fake, "page", answer)
-        await _until(lambda: got == ["a"])
+        await until(lambda: got == ["a"])
     assert "Traceback" not in caplog.text
 
 
@@ -514,25 +394,25 @@ async def test_store_restored(
 ) -> None:
     """A store in trouble is told to work when it does; as restored, it is taken up anew."""
     monkeypatch.setattr(reader, "LEAD_AGAIN", 0.01)
-    got = _subscribe_studies()
+    got = subscribe_studies()
     store = MemoryStore()
     lead = store.lead
 
     async def damaged(_lease: float) -> bool:
         raise StoreDamagedError("gone")
 
-    async with _running(store):
+    async with running(store):
         fake.study("a")
         backup = dict(store.known)
         store.fail["advance"] = [StoreError("full")]
         fake.change("StableStudy", "a")
         reader.wake()
-        await _until(lambda: got == ["a"])
+        await until(lambda: got == ["a"])
         # Not only once there is something to do again.
-        await _until(lambda: "works again" in caplog.text)
+        await until(lambda: "works again" in caplog.text)
         monkeypatch.setattr(store, "lead", damaged)
-        await _until(lambda: not any(r._leads.is_set() for r in reader._readers))
+        await until(lambda: not any(r._leads.is_set() for r in reader._readers))
         store.rows.clear()
         store.known = backup
         monkeypatch.setattr(store, "lead", lead)
-        await _until(lambda: got == ["a", "a"])
+        await until(lambda: got == ["a", "a"])
