@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import random
+import re
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -452,3 +453,41 @@ async def test_indexes(
     await store.close()
     assert index in plan
     assert "Seq Scan" not in plan
+
+
+@pytest.mark.parametrize(
+    ("statement", "values"),
+    [
+        (postgres_sql.COUNTS, {}),
+        (postgres_sql.entries(by_queue=False), {"states": ["dead"], "before": 9**18, "limit": 9}),
+        (postgres_sql.entries(by_queue=True), {"queue": "q", "states": ["done"], "before": 7000}),
+    ],
+    ids=["counts", "a state of all queues", "a page of one queue"],
+)
+async def test_what_is_done_is_not_read(
+    database: Database, statement: str, values: dict[str, Any]
+) -> None:
+    """Neither counting nor listing reads through the entries that are done, which are most."""
+    store = database.store()
+    await store.open()
+    database.execute(
+        "INSERT INTO {schema}.entry (queue, key, payload, state, due, created_at, changed_at) "
+        "SELECT 'q', n, '0', CASE WHEN n % 1000 = 0 THEN 'waiting' ELSE 'done' END, "
+        "now(), now(), now() FROM generate_series(1, 20000) AS n"
+    )
+    database.execute("VACUUM ANALYZE {schema}.entry")
+
+    async def explain(connection: Any) -> str:
+        rows = await connection.execute(
+            store._sql(f"EXPLAIN (ANALYZE, TIMING OFF, COSTS OFF) {statement}"),
+            {"limit": 9, **values},
+        )
+        return "\n".join(row[0] for row in await rows.fetchall())
+
+    plan = await store._pool.run(explain)
+    assert (await store.counts())["q"].states == {State.DONE: 19_980, State.WAITING: 20}
+    await store.close()
+    assert "using entry_listed" in plan
+    assert "Seq Scan" not in plan
+    read = [line for line in plan.splitlines() if "Index Only" not in line and " on entry" in line]
+    assert all(int(rows) <= 20 for line in read for rows in re.findall(r"rows=(\d+)", line)), plan
