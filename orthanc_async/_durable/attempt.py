@@ -133,8 +133,6 @@ class Attempt:
         payload: What the entry was added with: for a delivery, its event.
         resume: What an earlier attempt has saved, as JSON gives it back; None at first.
         progress: How far it has come; `advance` sets it.
-        lost: Whether its cancellation means that nobody here goes on with it: somebody has
-            cancelled the entry, or another server has it. False at a stop or a timeout.
     """
 
     def __init__(
@@ -155,7 +153,6 @@ class Attempt:
         self.payload = payload
         self.resume = resume
         self.progress = Progress()
-        self.lost = False
         self._save = save
 
     @property

@@ -97,7 +97,6 @@ class Run:
         """Cancel the handler, once; a handler that has ended is left alone."""
         if self._why is None and not self.ended:
             self._why = why
-            self.attempt.lost = why is Why.LOST
             if self._task is not None:
                 self._task.cancel()
 
