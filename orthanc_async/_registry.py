@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 
     _Clear = TypeVar("_Clear", bound=Callable[[], None])
 
+_PACKAGE = __name__.partition(".")[0]
 _clearers: list[Callable[[], None]] = []
 
 
@@ -65,6 +67,14 @@ def place(handler: object) -> str:
     return f"{code.co_filename}:{code.co_firstlineno}"
 
 
+def caller() -> str:
+    """Say which line of a script called us: `file:line`."""
+    frame: Any = sys._getframe()
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
 def generates(handler: object) -> bool:
     """Tell whether calling `handler` runs nothing but gives a generator."""
     while isinstance(handler, functools.partial):
@@ -79,19 +89,20 @@ def check_handler(
 
     Args:
         handler: What was decorated.
-        decorator: The decorator's name, for the error's text.
+        decorator: The decorator's name, or "only=" of an argument, for the error's text.
         arguments: The names of the positional arguments a handler gets.
         may_yield: Whether what it yields is used.
 
     Raises:
         TypeError: It is no callable, does not take these arguments, or would never run.
     """
+    where = decorator if decorator.endswith("=") else f"@{decorator}"
     if not callable(handler):
-        message = f"@{decorator} needs a function, not {type(handler).__name__}"
+        message = f"{where} needs a function, not {type(handler).__name__}"
         raise TypeError(message)
     if not may_yield and generates(handler):
         message = (
-            f"@{decorator}: {describe(handler)} at {place(handler)} has a `yield`, so calling it "
+            f"{where}: {describe(handler)} at {place(handler)} has a `yield`, so calling it "
             "would run nothing: take the `yield` out"
         )
         raise TypeError(message)
@@ -104,7 +115,7 @@ def check_handler(
     except TypeError as error:
         takes = f"({', '.join(arguments)})" if arguments else "no arguments"
         message = (
-            f"@{decorator}: {describe(handler)} at {place(handler)} is called with {takes}, "
+            f"{where}: {describe(handler)} at {place(handler)} is called with {takes}, "
             f"but is written as {signature}: {error}"
         )
         raise TypeError(message) from None

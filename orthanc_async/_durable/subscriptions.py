@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -113,7 +115,8 @@ def subscribe(
             f"{', '.join(type_.name for type_ in LOGGED)}; {given}"
         )
         raise ValueError(message)
-    place = _registry.place(handler)
+    # Of an object such as a destination, the script's line says more than that of its class.
+    place = _registry.place(handler) if _is_written(handler) else _registry.caller()
 
     async def call(entry: Entry) -> object:
         return await runner.invoke(handler, _subject(build, entry.payload))
@@ -132,6 +135,12 @@ def subscribe(
         _listen()
     _sources[name] = source
     _live.update(types)
+
+
+def _is_written(handler: object) -> bool:
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    return inspect.isroutine(handler)
 
 
 def _subject(build: Callable[[Any, Any, str], Any], payload: Json) -> Any:

@@ -12,7 +12,10 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from orthanc_async import _registry
-from orthanc_async.forward._secrets import Secret, SecretSource, check_secret
+from orthanc_async._durable import checks
+from orthanc_async._durable.attempt import RetryLater
+from orthanc_async.forward._secrets import Secret, SecretSource, check_secret, is_header
+from orthanc_async.forward._url import check_url
 
 if TYPE_CHECKING:
     from orthanc_async.forward._secrets import Secrets
@@ -46,6 +49,9 @@ class Basic(Auth):
     """
 
     def __init__(self, user: str, password: Secret) -> None:
+        given: object = user
+        if not isinstance(given, str):
+            raise TypeError(f"Basic: the user must be a text, not {type(given).__name__}")
         if ":" in user:
             raise ValueError("Basic: a user's name cannot hold a colon")
         check_secret(password, "Basic: password")
@@ -75,8 +81,10 @@ class Bearer(Auth):
     def __init__(self, token: Secret | GiveToken) -> None:
         if isinstance(token, str | SecretSource) or not callable(token):
             check_secret(token, "Bearer: token")
+            if isinstance(token, str):
+                _check_token(token, "Bearer: token")
         else:
-            _registry.check_handler(token, "Bearer")
+            _registry.check_handler(token, "Bearer: token=")
         self._token: Any = token
         self._kept: str | None = None
         self._until = 0.0
@@ -88,7 +96,11 @@ class Bearer(Auth):
     async def header(self, secrets: Secrets) -> str:
         """Return the header's value."""
         if isinstance(self._token, str | SecretSource):
-            return f"Bearer {await secrets.reveal(self._token)}"
+            token = await secrets.reveal(self._token)
+            try:
+                return f"Bearer {_check_token(token, repr(self._token))}"
+            except ValueError as error:  # in a file or a variable, where it can be mended
+                raise RetryLater(str(error)) from None
         async with self._lock:  # many deliveries, one token
             if self._kept is None or time.monotonic() >= self._until:
                 token, seconds = await self._get(secrets)
@@ -97,7 +109,7 @@ class Bearer(Auth):
             secrets.hide(self._kept)
             return f"Bearer {self._kept}"
 
-    async def _get(self, _secrets: Secrets) -> tuple[str, float]:
+    async def _get(self, secrets: Secrets) -> tuple[str, float]:
         given = self._token() if _registry.is_async(self._token) else None
         if given is None:
             given = await asyncio.to_thread(self._token)
@@ -109,6 +121,11 @@ class Bearer(Auth):
                 f"{_registry.describe(self._token)}, given to Bearer, must return a token or "
                 "(token, seconds)"
             )
+        secrets.hide(token)
+        where = f"what {_registry.describe(self._token)}, given to Bearer, returns"
+        _check_token(token, where)
+        if seconds != float("inf"):
+            checks.duration(where, "the time for which it is valid", seconds)
         return token, float(seconds)
 
     def renew(self, header: str) -> bool:
@@ -140,8 +157,14 @@ class OAuth2ClientCredentials(Bearer):
         tls: TLS | None = None,
         in_body: bool = False,
     ) -> None:
-        check_secret(client_secret, "OAuth2ClientCredentials: client_secret")
-        self._url = token_url
+        name = "OAuth2ClientCredentials"
+        check_secret(client_secret, f"{name}: client_secret")
+        checks.text(name, "client_id", client_id)
+        if scope is not None and not isinstance(scope, str):
+            raise TypeError(f"{name}: scope must be a text, several with spaces between them")
+        if tls is not None and not isinstance(tls, TLS):
+            raise TypeError(f"{name}: tls must be forward.TLS(…)")
+        self._url = check_url(token_url, name)
         self._client = client_id
         self._secret = client_secret
         self._scope = scope
@@ -158,7 +181,6 @@ class OAuth2ClientCredentials(Bearer):
         import json
         from urllib.parse import quote_plus, urlencode
 
-        from orthanc_async._durable.attempt import RetryLater
         from orthanc_async.forward._errors import check, shown
         from orthanc_async.forward._http import Http
 
@@ -193,8 +215,16 @@ class OAuth2ClientCredentials(Bearer):
             raise RetryLater(
                 f"{shown(self._url)} gives no token that can be read: {error!r}"
             ) from None
+        if not isinstance(token, str) or not token or not is_header(token):
+            raise RetryLater(f"{shown(self._url)} gives a token that no header can hold")
         secrets.hide(token)
         return token, seconds
+
+
+def _check_token(token: str, where: str) -> str:
+    if not is_header(token):
+        raise ValueError(f"{where}: no header can hold this token: it must be printable ASCII")
+    return token
 
 
 class TLS:
@@ -221,8 +251,15 @@ class TLS:
         """Note the files; they are read when the first connection is made.
 
         Raises:
-            ValueError: The arguments contradict each other.
+            TypeError: One is of the wrong kind.
+            ValueError: One is empty, or they contradict each other.
         """
+        for name, file in (("certificate", certificate), ("key", key), ("ca", ca)):
+            if file is not None:
+                checks.text("TLS", name, os.fspath(file))
+        given: object = verify
+        if not isinstance(given, bool):
+            raise TypeError(f"TLS: verify must be True or False, not {verify!r}")
         if key is not None and certificate is None:
             raise ValueError("TLS: key needs certificate")
         if ca is not None and not verify:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote
 
 import orthanc
+from orthanc_async._durable import checks
 from orthanc_async._durable.attempt import RetryLater
 from orthanc_async._durable.store import LeaseLost
 from orthanc_async.forward._destination import Delivery, Destination, Work, logger
@@ -86,16 +87,19 @@ class _Jobs(Destination):
         common: dict[str, Any],
     ) -> None:
         self.kind = kind
-        if not name:
-            raise ValueError(f"{kind} needs the name of one of Orthanc's {folder}")
+        given: object = name
+        if not isinstance(given, str) or not given:
+            problem = TypeError if given and not isinstance(given, str) else ValueError
+            raise problem(f"{kind} needs the name of one of Orthanc's {folder}, not {name!r}")
+        if options is not None and not isinstance(options, dict):
+            raise TypeError(f"{kind}: options must be a dict, such as {{'Timeout': 60}}")
         if common.get("transform") is not None:
             raise TypeError(
                 f"{kind} sends what is in Orthanc as it is: it takes no transform. Store what "
                 "is changed in Orthanc and send that, or use to_dicomweb"
             )
         super().__init__(name, **common)
-        if batch < 1:
-            raise ValueError(f"{kind}: batch must be at least 1")
+        checks.whole(kind, "batch", batch)
         taken = {"Resources", "Synchronous", "Asynchronous", "Permissive"} & set(options or ())
         if taken:
             raise ValueError(f"{kind}: options cannot hold {', '.join(sorted(taken))}")

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orthanc_async._durable import checks
 from orthanc_async._durable.attempt import RetryLater
 
 if TYPE_CHECKING:
@@ -44,7 +45,9 @@ def secret_from_env(name: str) -> SecretSource:
 
     Raises:
         LookupError: There is no such variable, or it is empty.
+        TypeError, ValueError: This is no name.
     """
+    checks.text("secret_from_env", "the name of the variable", name)
 
     def read() -> str:
         value = os.environ.get(name)
@@ -67,8 +70,11 @@ def secret_from_file(path: str | os.PathLike[str]) -> SecretSource:
 
     Returns:
         What destinations take in place of the secret itself.
+
+    Raises:
+        TypeError, ValueError: This is no path.
     """
-    file = Path(path)
+    file = Path(checks.text("secret_from_file", "the path", os.fspath(path)))
 
     def read() -> str:
         try:
@@ -97,6 +103,11 @@ def check_secret(value: object, where: str) -> None:
         )
     if not value:
         raise ValueError(f"{where} must not be empty")
+
+
+def is_header(value: str) -> bool:
+    """Tell whether a header can hold this: another line would be another header."""
+    return value.isascii() and value.isprintable()
 
 
 class Secrets:

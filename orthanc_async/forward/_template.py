@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import orthanc
 from orthanc_async.forward._filters import Look
+from orthanc_async.forward._tags import check_name
 
 if TYPE_CHECKING:
     from orthanc_async.forward._source import Item
@@ -21,6 +22,7 @@ _LEVELS = ("patient", "study", "series", "instance")
 _UIDS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 _ABOVE = {"instance": "series", "series": "study", "study": "patient"}
 _FOLDERS = {"patient": "patients", "study": "studies", "series": "series"}
+_APART = frozenset({"instance", "SOPInstanceUID"})  # no two instances have the same
 _EMPTY = "_"  # for a tag that has no value
 
 
@@ -31,14 +33,25 @@ class Template:
         text: Orthanc's identifiers are `{patient}`, `{study}`, `{series}`, `{instance}`; any
             other field is the name of a DICOM tag.
         where: For errors.
+        apart: Whether a file of the same name takes the place of another one: no two instances
+            may get the same.
     """
 
-    def __init__(self, text: str, where: str) -> None:
+    def __init__(self, text: str, where: str, *, apart: bool = False) -> None:
         """Take the text apart.
 
         Raises:
-            ValueError: It holds something else in braces.
+            TypeError: It is no text.
+            ValueError: It holds something else in braces, or `.` or `..` as a folder, or nothing
+                by which instances differ where they have to.
         """
+        given: object = text
+        if not isinstance(given, str):
+            raise TypeError(
+                f"{where} must be a text, such as '{{study}}/{{instance}}', not {text!r}"
+            )
+        if not {".", ".."}.isdisjoint(text.split("/")):
+            raise ValueError(f"{where}: {text!r} names the folder '.' or '..'")
         self.text = text
         self._parts: list[tuple[str, str | None]] = []
         fields = "{patient}, {study}, {series}, {instance} and names of DICOM tags"
@@ -50,8 +63,15 @@ class Template:
             known = name is None or name in _LEVELS or re.fullmatch(r"[A-Z]\w+", name)
             if not known or spec or conversion:
                 raise ValueError(f"{where}: {text!r}: {name!r} is no field; those are {fields}")
+            if name is not None and name not in _LEVELS:
+                check_name(name, f"{where}: {text!r}")
             self._parts.append((literal, name))
         self.names = frozenset(name for _, name in self._parts if name)
+        if apart and self.names.isdisjoint(_APART):
+            raise ValueError(
+                f"{where}: {text!r} may give two instances one name, and the second would take "
+                "the place of the first: use {instance} or {SOPInstanceUID} in it"
+            )
 
     def fill(self, values: dict[str, str]) -> str:
         """Return the text with its fields filled, encoded for a URL's path."""
