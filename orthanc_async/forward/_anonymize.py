@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import orthanc
 from orthanc_async.forward._secrets import Secret, Secrets, check_secret
-from orthanc_async.forward._tags import check_tag
+from orthanc_async.forward._tags import check_name, check_tag
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -164,6 +164,9 @@ def _check_tags(name: str, tags: object) -> None:
     if not listed or not all(isinstance(tag, str) and tag for tag in tags):  # type: ignore[attr-defined]
         raise TypeError(f"anonymize: {name} takes a list of tags, such as ['StudyDate']")
     for tag in tags:  # type: ignore[attr-defined]
+        # Tags that get derived values go by their names; private ones may have none.
+        if re.match(r"[0-9A-Fa-f]{3}[02468ACEace]", tag) and "." not in tag:
+            check_name(tag, f"anonymize: {name}")
         check_tag(tag, f"anonymize: {name}")
 
 

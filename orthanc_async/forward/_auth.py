@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import inspect
 import os
 import ssl
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 _AHEAD = 30.0  # seconds before its end that a token is renewed, but
 _AHEAD_SHARE = 0.2  # … not more than this share of its time
+_LONGEST = 120.0  # seconds for getting a token: all deliveries wait for it
 
 Path = str | os.PathLike[str]
 Token = str | tuple[str, float]
@@ -88,6 +91,7 @@ class Bearer(Auth):
         self._token: Any = token
         self._kept: str | None = None
         self._until = 0.0
+        self._asked: asyncio.Future[Any] | None = None
         self._lock = asyncio.Lock()
 
     def __repr__(self) -> str:
@@ -103,19 +107,32 @@ class Bearer(Auth):
                 raise RetryLater(str(error)) from None
         async with self._lock:  # many deliveries, one token
             if self._kept is None or time.monotonic() >= self._until:
-                token, seconds = await self._get(secrets)
+                try:
+                    async with asyncio.timeout(_LONGEST):
+                        token, seconds = await self._get(secrets)
+                except TimeoutError:
+                    what = f"{_registry.describe(self._token)}, given to Bearer, has"
+                    raise RetryLater(f"{what} not given a token within {_LONGEST:g} s") from None
                 ahead = min(_AHEAD, seconds * _AHEAD_SHARE)
                 self._kept, self._until = token, time.monotonic() + seconds - ahead
             secrets.hide(self._kept)
             return f"Bearer {self._kept}"
 
     async def _get(self, secrets: Secrets) -> tuple[str, float]:
-        given = self._token() if _registry.is_async(self._token) else None
-        if given is None:
-            given = await asyncio.to_thread(self._token)
+        if _registry.is_async(self._token):
+            given = await self._token()
+        else:
+            if self._asked is None:
+                self._asked = _in_thread(self._token)
+            # One that was cancelled while it hung is still waited for: no second thread.
+            given = await asyncio.shield(self._asked)
+            self._asked = None
+            if isinstance(given, _Raised):
+                raise given.error
         if inspect.isawaitable(given):
             given = await given
-        token, seconds = given if isinstance(given, tuple) else (given, float("inf"))
+        pair = given if isinstance(given, tuple) else (given, float("inf"))
+        token, seconds = pair if len(pair) == 2 else (None, 0.0)
         if not isinstance(token, str) or not token:
             raise TypeError(
                 f"{_registry.describe(self._token)}, given to Bearer, must return a token or "
@@ -219,6 +236,35 @@ class OAuth2ClientCredentials(Bearer):
             raise RetryLater(f"{shown(self._url)} gives a token that no header can hold")
         secrets.hide(token)
         return token, seconds
+
+
+class _Raised:
+    """What a function has raised in its thread: no future may have SystemExit."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+def _in_thread(function: Callable[[], Any]) -> asyncio.Future[Any]:
+    """Call a script's function in a thread of its own: if it hangs, it takes no place of a pool.
+
+    Returns:
+        Its result, or a `_Raised`.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+
+    def work() -> None:
+        result: Any
+        try:
+            result = function()
+        except BaseException as error:  # noqa: BLE001 - it belongs to the one who waits
+            result = _Raised(error)
+        with contextlib.suppress(RuntimeError):  # the loop has ended without us
+            loop.call_soon_threadsafe(future.set_result, result)
+
+    threading.Thread(target=work, name=_registry.describe(function), daemon=True).start()
+    return future
 
 
 def _check_token(token: str, where: str) -> str:

@@ -195,6 +195,8 @@ class _Body:
                 if self.length is not None and size != item.size:
                     raise RetryLater(f"instance {item.instance} was replaced while it was read")
                 uid = uid_of(data) if self._transform is not None or not item.uid else item.uid
+                if uid is None and self._transform is not None:
+                    raise _source.no_dicom(self._transform)
                 self.sent[item.instance] = uid, size
                 yield self._head
                 yield data

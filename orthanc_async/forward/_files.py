@@ -121,7 +121,7 @@ class _Zip(HttpDestination):
         items = await self.items(delivery)
         if not items:
             return
-        fields = Fields(delivery.resource, transformed=self.transform is not None)
+        fields = Fields(delivery.resource, self.transform)
         url = with_path(self.url, self._path.fill(await fields.of_resource(self._path)))
 
         async def body() -> AsyncGenerator[Any, None]:

@@ -157,7 +157,7 @@ class PerFileDestination(HttpDestination):
     async def deliver(self, delivery: Delivery) -> None:
         """Send the files that have not been sent."""
         work = Work(delivery, await self.items(delivery))
-        fields = Fields(delivery.resource, transformed=self.transform is not None)
+        fields = Fields(delivery.resource, self.transform)
         reading = asyncio.Lock()  # a generator cannot be asked by two at once
 
         async with contextlib.aclosing(_source.read(work.left, self.transform)) as files:

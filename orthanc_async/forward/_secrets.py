@@ -78,7 +78,7 @@ def secret_from_file(path: str | os.PathLike[str]) -> SecretSource:
 
     def read() -> str:
         try:
-            value = file.read_text("utf-8").rstrip("\r\n")
+            value = file.read_text("utf-8-sig").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
             raise RetryLater(f"the file {file}, which holds a secret: {reason}") from None

@@ -7,15 +7,17 @@ import hashlib
 import json
 import re
 import string
+import unicodedata
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import orthanc
 from orthanc_async.forward._filters import Look
+from orthanc_async.forward._source import no_dicom
 from orthanc_async.forward._tags import check_name
 
 if TYPE_CHECKING:
-    from orthanc_async.forward._source import Item
+    from orthanc_async.forward._source import Item, Transform
     from orthanc_async.resources import Resource
 
 _LEVELS = ("patient", "study", "series", "instance")
@@ -81,6 +83,8 @@ class Template:
 
 
 def _encoded(value: str) -> str:
+    # Some servers refuse these, however they are encoded.
+    value = "".join("_" if unicodedata.category(c) == "Cc" else c for c in value)
     if set(value) <= {"."}:  # these would mean a folder
         return value.replace(".", "%2E") or _EMPTY
     return quote(value, safe="")
@@ -91,13 +95,13 @@ class Fields:
 
     Args:
         resource: What is delivered.
-        transformed: The files are not those in Orthanc: what the fields say is read from the file
-            that is sent, so that a name does not tell what was taken out of the file.
+        transform: If there is one, the files are not those in Orthanc: what the fields say is read
+            from the file that is sent, so that a name does not tell what was taken out of it.
     """
 
-    def __init__(self, resource: Resource, *, transformed: bool) -> None:
+    def __init__(self, resource: Resource, transform: Transform | None) -> None:
         self._resource = resource
-        self._transformed = transformed
+        self._transform = transform
         self._look = Look()
 
     async def of(self, template: Template, item: Item, data: bytes) -> dict[str, str]:
@@ -105,8 +109,11 @@ class Fields:
         names = template.names
         if not names:
             return {}
-        if self._transformed:
-            tags = await asyncio.to_thread(_parse, data)
+        if self._transform is not None:
+            try:
+                tags = await asyncio.to_thread(_parse, data)
+            except orthanc.OrthancException:
+                raise no_dicom(self._transform) from None
             values = _identifiers(tags)
         else:
             tags = {"SOPInstanceUID": item.uid}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from urllib.parse import SplitResult, urlsplit
 
 from orthanc_async.forward._errors import shown
 
-_HOST = re.compile(r"[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+(%25[A-Za-z0-9_.-]+)?\]")
+_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}")
 
 
 def check_url(url: object, where: str) -> str:
@@ -44,11 +45,21 @@ def check_url(url: object, where: str) -> str:
             "a path each byte as %XX"
         )
     host, colon, port = _divided(parts.netloc)
-    if not _HOST.fullmatch(host) or ".." in host or host.startswith((".", "-")):
+    if not _is_host(host):
         raise ValueError(f"{where}: {host!r} is no name of a host")
     if colon and not (port.isdigit() and 0 < int(port) < 65536):
         raise ValueError(f"{where}: the port must be 1 to 65535, not {port!r}")
     return url.rstrip("/") if not parts.query else url
+
+
+def _is_host(host: str) -> bool:
+    if host.startswith("[") or re.fullmatch(r"[0-9.]+", host):
+        try:
+            ipaddress.ip_address(host.strip("[]"))
+        except ValueError:
+            return False
+        return "%" not in host  # a zone, which is of this machine only
+    return all(_LABEL.fullmatch(label) for label in host.removesuffix(".").split("."))
 
 
 def _parts(url: str) -> SplitResult | None:

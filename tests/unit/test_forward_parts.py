@@ -199,6 +199,8 @@ async def test_a_transform_must_return_bytes(monkeypatch: pytest.MonkeyPatch) ->
     (item,) = await _source.listing(fake.study)
     with pytest.raises(TypeError, match="wrong must return bytes or None, not str"):
         await _source.load(item, wrong)
+    with pytest.raises(ValueError, match="must return None to leave an instance out"):
+        await _source.load(item, lambda _file, _instance: b"")
 
 
 # --- filters
@@ -333,6 +335,7 @@ def test_templates() -> None:
     assert template.names == {"study", "PatientID"}
     assert template.fill({"study": "..", "PatientID": "a/b c"}) == "/%2E%2E/a%2Fb%20c.dcm"
     assert template.fill({"study": "", "PatientID": "ä"}) == "/_/%C3%A4.dcm"
+    assert template.fill({"study": "\t", "PatientID": "a\0\nb"}) == "/_/a__b.dcm"
     for wrong in ("{}", "{nothing}", "{study!r}", "{study:>9}", "{study"):
         with pytest.raises(ValueError, match="x: "):
             Template(wrong, "x")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import decimal
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import orthanc
 import pytest
 from orthanc_async import forward
+from orthanc_async.forward import _auth
+from orthanc_async.forward._secrets import Secrets
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +24,8 @@ NO_URLS: list[Any] = [
     None, 5, b"http://x", "", "pacs.example", "ftp://x/", "http://", "http:///x", "http://[::1/x",
     "http://me:secret@x", "http://me@x", "http:// x", "http://x/a b", "http://x\n/y", "http://x/#y",
     "http://x/{study}", "http://hé/x", "http://x/é", "http://x:99999", "http://x:abc", "http://x:0",
-    "http://x:", "http://.x", "http://-x", "http://a..b", "http://*/x", "http://x\\y/z",
+    "http://x:", "http://.x", "http://-x", "http://a..b", "http://*/x", "http://256.1.1.1",
+    "http://1.2.3", "http://[::1%25eth0]/", f"http://{'a' * 64}.b", "http://x\\y/z",
 ]  # fmt: skip
 
 
@@ -41,7 +46,7 @@ def test_what_is_no_url(url: Any) -> None:
 
 def test_urls() -> None:
     """Addresses, ports, slashes at the end and queries are allowed."""
-    for url in ("http://[::1]:80/x", "http://[fe80::1%25eth0]/x", "http://10.0.0.1:65535/a%20b/"):
+    for url in ("http://[::1]:80/x", "http://a_b.c-d.e./x", "http://10.0.0.1:65535/a%20b/"):
         assert repr(forward.to_dicomweb(url)) == f"<forward.to_dicomweb {url.rstrip('/')}>"
     assert "key=…" in repr(forward.to_http("http://x/y?key=abc"))
 
@@ -129,6 +134,40 @@ async def test_a_secret_that_no_header_can_hold(tmp_path: Path) -> None:
         forward.Bearer("two\nlines")
 
 
+async def test_a_token_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function that hangs ends the attempt, is named, and is not called a second time."""
+    monkeypatch.setattr(_auth, "_LONGEST", 0.05)
+    go_on = threading.Event()
+    calls = []
+
+    def hang() -> str:
+        calls.append(1)
+        go_on.wait(20)
+        return "a-token"
+
+    async def hang_on_loop() -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    auth = forward.Bearer(hang)
+    for one in (auth, auth, forward.Bearer(hang_on_loop)):
+        with pytest.raises(forward.RetryLater, match=r"hang.*not given a token"):
+            await one.header(Secrets())
+    monkeypatch.setattr(_auth, "_LONGEST", 20)
+    go_on.set()
+    assert await auth.header(Secrets()) == "Bearer a-token"
+    assert calls == [1]
+
+
+@pytest.mark.parametrize(
+    "given", [None, 5, b"x", "", ("a", 1, 2), ("a", "b"), ("a", float("nan")), ("a", -1), "a\nb"]
+)
+async def test_what_is_no_token(given: Any) -> None:
+    """What a function gives instead of a token is an error that names the function."""
+    with pytest.raises((TypeError, ValueError), match=r"lambda.*Bearer"):
+        await forward.Bearer(lambda: given).header(Secrets())
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -198,8 +237,12 @@ def test_tags_that_orthanc_does_not_know(monkeypatch: pytest.MonkeyPatch) -> Non
     ):
         with pytest.raises(ValueError, match="PatinetID"):
             make()
-    with pytest.raises(ValueError, match="name"):
-        forward.tag("0010,0020", "x")
+    for make in (
+        lambda: forward.tag("0010,0020", "x"),
+        lambda: forward.anonymize(key="k" * 16, keep=["0010,0020"]),
+    ):
+        with pytest.raises(ValueError, match="number"):
+            make()
     forward.tag("Private thing", "x")
     forward.anonymize(key="k" * 16, keep=["StudyDate"], remove=["ReferencedSeriesSequence[*]"])
 
