@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote
 
@@ -91,6 +92,11 @@ class _Jobs(Destination):
         if not isinstance(given, str) or not given:
             problem = TypeError if given and not isinstance(given, str) else ValueError
             raise problem(f"{kind} needs the name of one of Orthanc's {folder}, not {name!r}")
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+            raise ValueError(
+                f"{kind}: {name!r} is no name of one of Orthanc's {folder}: those have letters, "
+                "digits, - and _"
+            )
         if options is not None and not isinstance(options, dict):
             raise TypeError(f"{kind}: options must be a dict, such as {{'Timeout': 60}}")
         if common.get("transform") is not None:

@@ -210,6 +210,16 @@ def test_settings_of_s3(more: dict[str, Any]) -> None:
         forward.to_s3(5)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("name", ["", "a b", "a/b", "é", "a.b", 5, b"x", None])
+def test_names_of_modalities_and_peers(name: Any) -> None:
+    """A name that Orthanc's configuration cannot have is refused."""
+    for make in (forward.to_modality, forward.to_peer):
+        with pytest.raises((TypeError, ValueError), match=r"name of one of"):
+            make(name)
+    with pytest.raises(TypeError, match="options"):
+        forward.to_modality("x", options=5)  # type: ignore[arg-type]
+
+
 def test_filters_are_no_booleans() -> None:
     """`a or b` would be a alone: it is an error that names what joins filters."""
     with pytest.raises(TypeError, match="&"):
