@@ -1,6 +1,6 @@
 """Keep a copy of CT and MR studies in a bucket, each instance an object.
 
-    pip install 'orthanc-async[s3]'
+    pip install botocore
     S3_BUCKET=studies orthanc-async run archive_to_s3.py
 
 Credentials are found as Amazon's own tools find them. S3_ENDPOINT names another server that

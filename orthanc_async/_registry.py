@@ -93,19 +93,20 @@ def check_handler(
 
     Args:
         handler: What was decorated.
-        decorator: The decorator's name, for the error's text.
+        decorator: The decorator's name, or "only=" of an argument, for the error's text.
         arguments: The names of the positional arguments a handler gets.
         may_yield: Whether what it yields is used.
 
     Raises:
         TypeError: It is no callable, does not take these arguments, or would never run.
     """
+    where = decorator if decorator.endswith("=") else f"@{decorator}"
     if not callable(handler):
-        message = f"@{decorator} needs a function, not {type(handler).__name__}"
+        message = f"{where} needs a function, not {type(handler).__name__}"
         raise TypeError(message)
     if not may_yield and generates(handler):
         message = (
-            f"@{decorator}: {describe(handler)} at {place(handler)} has a `yield`, so calling it "
+            f"{where}: {describe(handler)} at {place(handler)} has a `yield`, so calling it "
             "would run nothing: take the `yield` out"
         )
         raise TypeError(message)
@@ -118,7 +119,7 @@ def check_handler(
     except TypeError as error:
         takes = f"({', '.join(arguments)})" if arguments else "no arguments"
         message = (
-            f"@{decorator}: {describe(handler)} at {place(handler)} is called with {takes}, "
+            f"{where}: {describe(handler)} at {place(handler)} is called with {takes}, "
             f"but is written as {signature}: {error}"
         )
         raise TypeError(message) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import orthanc
-from orthanc_async import _numbers, _registry
+from orthanc_async import _checks, _registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ def check_timeout(timeout: float, decorator: str) -> float:
         TypeError, ValueError: It is no number, not finite, or not above 0.
     """
     why = "a thread of Orthanc waits for the handler, and others for that thread"
-    return _numbers.seconds(f"@{decorator}", "timeout", timeout, why)
+    return _checks.seconds(f"@{decorator}", "timeout", timeout, why)
 
 
 def adapt(

@@ -10,7 +10,7 @@ import asyncio
 import functools
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from orthanc_async import _lifespan, _numbers, _registry, _scopes
+from orthanc_async import _checks, _lifespan, _registry, _scopes
 from orthanc_async._run_coroutine import require_coroutine, run_coroutine
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def every(
         TypeError: The interval is no number, or the function takes arguments.
         ValueError: The interval is not a positive, finite number.
     """
-    interval = _numbers.seconds("@every", "seconds", seconds)
+    interval = _checks.seconds("@every", "seconds", seconds)
 
     def decorate(handler: _Hook) -> _Hook:
         _registry.check_handler(handler, "every")

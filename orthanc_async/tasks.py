@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
-from orthanc_async import _numbers, _registry
-from orthanc_async._durable import engine, options, queues, runner
+from orthanc_async import _checks, _registry
+from orthanc_async._durable import engine, options, queues, records, runner
 from orthanc_async._durable.attempt import (
     Attempt,
     Backoff,
@@ -53,6 +53,9 @@ __all__ = [
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _OWN = ("delay", "key")
+_KEY = 500  # characters: an index of PostgreSQL takes no more bytes
+_PAYLOAD = 2**20  # bytes of JSON: pages of entries, and what is due, are read whole
+_BITS = 4096  # Python itself reads no number with many more digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +97,9 @@ def task(
     """
     queues.check_name(queue, "@task: queue")
     policy = Policy(
-        Retry(_numbers.whole("@task", "attempts", attempts), options.backoff("@task", backoff)),
+        Retry(_checks.whole("@task", "attempts", attempts), options.backoff("@task", backoff)),
         options.timeout("@task", timeout),
-        _numbers.whole("@task", "concurrency", concurrency),
+        _checks.whole("@task", "concurrency", concurrency),
     )
 
     def decorate(function: Callable[_P, _R]) -> Task[_P, _R]:
@@ -145,18 +148,15 @@ class Task(Generic[_P, _R]):
             The entry's number, and whether it is new. It is on disk now.
 
         Raises:
-            TypeError: The function does not take these arguments, or they are no JSON.
-            RuntimeError: Orthanc has not started yet.
+            TypeError, ValueError: The function does not take these arguments, they are no JSON or
+                more than 1 MB of it, or delay or key is none.
+            RuntimeError: Orthanc has not started yet, or this is another loop than Orthanc's.
             StoreError: It could not be written.
         """
         payload = self._payload(args, kwargs)
-        if not math.isfinite(delay) or delay < 0:
-            message = f"{self!r}: delay must be a finite number of seconds from 0 on"
-            raise ValueError(message)
-        given: object = key
-        if given is not None and not (isinstance(given, str) and given):
-            message = f"{self!r}: key must be a text that is not empty, not {key!r}"
-            raise TypeError(message)
+        _checks.duration(f"{self!r}", "delay", delay)
+        if key is not None:
+            _check_key(f"{self!r}", key)
         added = await _running(f"{self.queue}: enqueue").enqueue(
             self.queue, payload, key=key or uuid.uuid4().hex, delay=delay
         )
@@ -181,10 +181,22 @@ class Task(Generic[_P, _R]):
         except TypeError as error:
             message = f"{self!r}: {error}"
             raise TypeError(message) from None
-        return {
-            "args": [self._plain(value, f"argument {at}") for at, value in enumerate(args, 1)],
-            "kwargs": {name: self._plain(value, name) for name, value in kwargs.items()},
-        }
+        try:
+            payload = {
+                "args": [self._plain(value, f"argument {at}") for at, value in enumerate(args, 1)],
+                "kwargs": {name: self._plain(value, name) for name, value in kwargs.items()},
+            }
+            size = len(records.dump(payload))
+        except RecursionError:
+            message = f"{self!r}: an argument holds itself, or lists within lists too deeply"
+            raise TypeError(message) from None
+        if size > _PAYLOAD:
+            message = (
+                f"{self!r}: the arguments are {size} bytes of JSON, and may be {_PAYLOAD}: keep "
+                "what is large in a file or in Orthanc, and give the task its name"
+            )
+            raise ValueError(message)
+        return payload
 
     def _plain(self, value: Any, where: str) -> Any:
         """Return a value as JSON gives it back.
@@ -192,7 +204,9 @@ class Task(Generic[_P, _R]):
         Raises:
             TypeError: It is no JSON.
         """
-        if value is None or isinstance(value, str | bool | int):
+        if value is None or isinstance(value, str | bool):
+            return value
+        if isinstance(value, int) and value.bit_length() <= _BITS:
             return value
         if isinstance(value, float) and math.isfinite(value):
             return value
@@ -200,8 +214,12 @@ class Task(Generic[_P, _R]):
             return [self._plain(item, f"{where}[{at}]") for at, item in enumerate(value)]
         if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
             return {key: self._plain(item, f"{where}[{key!r}]") for key, item in value.items()}
+        try:
+            shown = f"{value!r:.100}"
+        except Exception:  # noqa: BLE001 - a number too long, or a class of the script's own
+            shown = f"of type {type(value).__name__}"
         message = (
-            f"{self!r}: {where} is {value!r:.100}, which JSON cannot hold: give the task texts, "
+            f"{self!r}: {where} is {shown}, which JSON cannot hold: give the task texts, "
             "numbers, lists, and dicts with texts as keys, such as identifiers of resources"
         )
         raise TypeError(message)
@@ -215,11 +233,12 @@ async def get(id: int) -> Entry | None:  # noqa: A002
     """Return a task, or a delivery, by its number; None when there is none (any more).
 
     Raises:
+        TypeError: It is no number.
         RuntimeError: Orthanc has not started yet.
         StoreError: The store cannot be read.
     """
     store = await _running("tasks.get").ready()
-    return await store.entry(id)
+    return await store.entry(_number("tasks.get", id))
 
 
 async def cancel(id: int) -> bool:  # noqa: A002
@@ -229,10 +248,11 @@ async def cancel(id: int) -> bool:  # noqa: A002
         Whether there was such a one.
 
     Raises:
+        TypeError: It is no number.
         RuntimeError: Orthanc has not started yet.
         StoreError: The store cannot be written.
     """
-    return await _running("tasks.cancel").cancel([id]) > 0
+    return await _running("tasks.cancel").cancel([_number("tasks.cancel", id)]) > 0
 
 
 async def retry(id: int) -> bool:  # noqa: A002
@@ -242,10 +262,11 @@ async def retry(id: int) -> bool:  # noqa: A002
         Whether there was such a one.
 
     Raises:
+        TypeError: It is no number.
         RuntimeError: Orthanc has not started yet.
         StoreError: The store cannot be written.
     """
-    return await _running("tasks.retry").retry([id]) > 0
+    return await _running("tasks.retry").retry([_number("tasks.retry", id)]) > 0
 
 
 def _check(function: Callable[..., Any]) -> None:
@@ -268,12 +289,30 @@ def _check(function: Callable[..., Any]) -> None:
         raise TypeError(message)
 
 
+def _number(where: str, id: object) -> int:  # noqa: A002
+    if isinstance(id, bool) or not isinstance(id, int):
+        message = f"{where} needs the number of an entry, such as Enqueued.id, not {id!r}"
+        raise TypeError(message)
+    return id
+
+
+def _check_key(where: str, key: object) -> None:
+    text = _checks.text(where, "key", key)
+    if len(text) > _KEY or records.printable(text) != text:
+        message = (
+            f"{where}: key must be at most {_KEY} characters, without NUL and lone surrogates; "
+            f"of something longer, take a checksum. It is {text[:50]!r}, {len(text)} characters"
+        )
+        raise ValueError(message)
+
+
 def _running(what: str) -> engine.Engine:
     running = engine.engine()
     if running is None:
         message = (
             f"{what}: durable tasks work from ORTHANC_STARTED on to the end of on_shutdown: not "
-            "while a script is imported (use @on_startup), and not outside Orthanc"
+            "while a script is imported (use @on_startup), and not outside Orthanc, where worker "
+            "processes are too: have them return what is to be enqueued"
         )
         raise RuntimeError(message)
     return running

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextvars
-import math
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from orthanc_async import _checks
 from orthanc_async._durable.store import Json, Progress
 
 if TYPE_CHECKING:
@@ -20,9 +20,13 @@ class GiveUp(Exception):  # noqa: N818 - an instruction to the worker
     Args:
         message: Why, for whoever looks at the dead letter.
         reason: One word for it.
+
+    Raises:
+        TypeError, ValueError: The reason is no text, or empty.
     """
 
     def __init__(self, message: str, *, reason: str = "refused") -> None:
+        _checks.text("GiveUp", "reason", reason)
         super().__init__(message)
         self.reason = reason
 
@@ -33,9 +37,14 @@ class RetryLater(Exception):  # noqa: N818 - an instruction to the worker
     Args:
         message: Why.
         after: Seconds until the next attempt; None: as the backoff says.
+
+    Raises:
+        TypeError, ValueError: `after` is no number of seconds from 0 on.
     """
 
     def __init__(self, message: str, *, after: float | None = None) -> None:
+        if after is not None:
+            _checks.duration("RetryLater", "after", after)
         super().__init__(message)
         self.after = after
 
@@ -57,15 +66,10 @@ class Backoff:
     jitter: float = 0.5
 
     def __post_init__(self) -> None:
-        for name, value, least in (
-            ("first", self.first, 0.0),
-            ("longest", self.longest, 0.0),
-            ("factor", self.factor, 1.0),
-        ):
-            if not math.isfinite(value) or value < least:
-                raise ValueError(f"Backoff: {name} must be a finite number from {least:g} on")
-        if not 0 <= self.jitter <= 1:
-            raise ValueError("Backoff: jitter must lie between 0 and 1")
+        _checks.duration("Backoff", "first", self.first)
+        _checks.duration("Backoff", "longest", self.longest)
+        _checks.number("Backoff", "factor", self.factor, 1, 1000)
+        _checks.number("Backoff", "jitter", self.jitter, 0, 1)
 
     def delay(self, failures: int) -> float:
         """Return the seconds to wait after so many failed attempts."""
@@ -87,8 +91,10 @@ class Retry:
     backoff: Backoff = Backoff()
 
     def __post_init__(self) -> None:
-        if self.attempts < 1:
-            raise ValueError("Retry: attempts must be at least 1")
+        _checks.whole("Retry", "attempts", self.attempts)
+        given: object = self.backoff
+        if not isinstance(given, Backoff):
+            raise TypeError(f"Retry: backoff must be a Backoff, such as Backoff(5), not {given!r}")
 
 
 class Gate(Protocol):
@@ -161,7 +167,13 @@ class Attempt:
         return f"{self.queue}/{self.key}"
 
     def advance(self, *, done: int, total: int = 0, bytes: int = 0) -> None:  # noqa: A002
-        """Tell how far it has come: shown at once, written with the next `save`."""
+        """Tell how far it has come: shown at once, written with the next `save`.
+
+        Raises:
+            TypeError, ValueError: One is no whole number from 0 on.
+        """
+        for name, value in (("done", done), ("total", total), ("bytes", bytes)):
+            _checks.count("Attempt.advance", name, value)
         self.progress = Progress(done, total, bytes)
 
     def keep(self, resume: Json) -> None:

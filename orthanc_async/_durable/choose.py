@@ -105,8 +105,8 @@ def _postgresql(url: str, server: str, key: str) -> Store:
     except ImportError as error:
         raise StoreError(
             f'configuration: "{key}" names a PostgreSQL database, for which psycopg cannot be '
-            f'imported ({error}): install it by pip install "orthanc-async[postgresql]", or set '
-            '"Python.Store" to a folder'
+            f"imported ({error}): pip install 'psycopg[binary]' in Orthanc's Python environment, "
+            'or set "Python.Store" to a folder'
         ) from error
     try:
         return PostgresStore(url, server=server)

@@ -81,6 +81,7 @@ class Engine:
         self._opener: asyncio.Task[None] | None = None
         self._beside: list[asyncio.Task[None]] = []
         self._halted = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     # --- what others use
 
@@ -133,8 +134,15 @@ class Engine:
         """Return the store, once opening it has been tried.
 
         Raises:
+            RuntimeError: This is another loop than that of Orthanc's handlers.
             StoreError: It is not open; the text says why.
         """
+        if asyncio.get_running_loop() is not self._loop:
+            message = (
+                "durable events and tasks are reached from the loop on which handlers run: in a "
+                "thread, call enqueue_blocking(…) or run_coroutine(…), not asyncio.run(…)"
+            )
+            raise RuntimeError(message)
         await self._tried.wait()
         return self.store
 
@@ -192,6 +200,7 @@ class Engine:
         if self._halted.is_set():
             return
         _engine = self
+        self._loop = asyncio.get_running_loop()
         self._queues = queues.freeze()
         self._opener = asyncio.create_task(self._keep_open(), name="durable: opening")
         halted = asyncio.ensure_future(self._halted.wait())

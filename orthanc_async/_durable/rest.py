@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from orthanc_async import rest
-from orthanc_async._durable import shown, surface
+from orthanc_async._durable import records, shown, surface
 from orthanc_async._durable.store import FINISHED, Entry, State, StoreError
 
 if TYPE_CHECKING:
@@ -96,9 +96,12 @@ async def entries(request: rest.Request) -> rest.Response:
     states = {_state(text) for item in query.getlist("state") for text in item.split(",") if text}
     with _problems():
         engine = _engine()
+        asked = query.get("queue") or None
+        if asked is not None and records.printable(asked) != asked:
+            raise rest.HTTPError(400, f"{asked!r:.100} is no name of a queue")
         # One more than asked for tells whether another page follows.
         found = await engine.store.entries(
-            queue=query.get("queue") or None,
+            queue=asked,
             states=states or None,
             before=before,
             limit=limit + 1,
@@ -182,7 +185,9 @@ async def purge_queue(request: rest.Request) -> rest.Response:
     states = _states(body, _PURGED, FINISHED, "purged")
     older = body.get("OlderThan", 0)
     if isinstance(older, bool) or not isinstance(older, (int, float)) or not 0 <= older < 1e12:
-        raise rest.HTTPError(400, f'"OlderThan" must be a number of seconds, not {older!r:.100}')
+        raise rest.HTTPError(
+            400, f'"OlderThan" must be seconds from 0 to 1e12, not {older!r:.100}'
+        )
     engine = _engine()
     name = (await _queue(engine, request.path["name"]))["Name"]
     # A queue that no script has is one of a task, or was one of a subscription: of the latter, a

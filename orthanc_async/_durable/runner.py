@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("orthanc_async.durable")
 
-FAILURES = (Exception, SystemExit, KeyboardInterrupt)  # the last two would end the loop
 POISON = 100  # interruptions
 HICCUPS = 3  # as many attempts may find unknown what is there, before these count
 SLOW_TO_END = 10.0  # seconds after its cancellation until a handler is named in the log
 ERROR_LENGTH = 2000  # characters of an error that are kept
+REASON_LENGTH = 100
 
 
 class Why(enum.Enum):
@@ -127,7 +127,7 @@ class Run:
             return False
         try:
             text = json.dumps(self.attempt.resume)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RecursionError):
             return False  # named when the attempt ends
         if (text, self.attempt.progress) == self._saved:
             return False
@@ -137,7 +137,7 @@ class Run:
     def _resume(self) -> Json:
         try:
             return json.loads(json.dumps(self.attempt.resume))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             logger.error(  # noqa: TRY400 - where it comes from says nothing
                 "%r: what it has given to attempt.keep cannot be written as JSON (%s): the next "
                 "attempt gets what was kept before",
@@ -164,7 +164,12 @@ class Run:
             self._task.cancel()
         await self._wait(self._task)
         self.ended = True
-        return await self._judge(self._task)
+        try:
+            return await self._judge(self._task)
+        except Exception as error:
+            # An entry without an outcome would stay as it is for ever.
+            logger.exception("%r: what follows from its end cannot be told", self)
+            return Again(self.queue.policy.retry.backoff.delay(1), _text(error), None, Progress())
 
     async def _wait(self, task: asyncio.Task[Any]) -> None:
         timeout = self.queue.policy.timeout
@@ -244,7 +249,7 @@ class Run:
             text,
             exc_info=error if _is_surprising(error) else None,
         )
-        return Again(max(0.0, delay), text, resume, progress)
+        return Again(delay, text, resume, progress)
 
     def _dead(self, reason: str, text: str, error: BaseException | None = None) -> Dead:
         logger.warning(
@@ -254,14 +259,16 @@ class Run:
             text,
             exc_info=error if error is not None and _is_surprising(error) else None,
         )
-        return Dead(reason, text, self._resume(), self.attempt.progress)
+        return Dead(reason[:REASON_LENGTH], text, self._resume(), self.attempt.progress)
 
 
 async def _settle(queue: Queue, entry: Entry) -> BaseException | None:
     # Returned instead of raised: a task that raises SystemExit would end the loop.
     try:
         await queue.call(entry)
-    except FAILURES as error:
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:  # noqa: BLE001 - what a script raises is its failure
         return error
     return None
 
@@ -276,7 +283,10 @@ def _error_of(task: asyncio.Task[Any]) -> BaseException | None:
 def _text(error: BaseException) -> str:
     if isinstance(error, asyncio.CancelledError):
         return "it was cancelled, by itself or by what it called"
-    said = str(error)
+    try:
+        said = str(error)
+    except Exception:  # noqa: BLE001 - a script's own class
+        said = "it cannot be shown as a text"
     if isinstance(error, GiveUp | RetryLater):
         text = said
     else:

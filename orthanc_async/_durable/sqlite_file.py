@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sqlite3
 import time
@@ -62,8 +61,7 @@ class SQLiteFile:
         """Lock the file and open it, or make it."""
         if sqlite3.sqlite_version_info < (3, 35):
             raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old: 3.35 is needed")
-        with contextlib.suppress(FileExistsError):
-            self.path.parent.mkdir()
+        self._make_folder()
         self._lock.take()
         # Before SQLite makes it: what it holds is not for everybody.
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -82,6 +80,22 @@ class SQLiteFile:
             connection.close()
             raise
         return connection
+
+    def _make_folder(self) -> None:
+        folder = self.path.parent
+        other = 'or set "Python.Store" to another folder'
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            if not folder.is_dir():
+                raise StoreError(f"{folder} is no folder: take it away, {other}") from None
+        except FileNotFoundError:
+            # Not made too: where a disk is not mounted, an empty store would take its place.
+            above = next(one for one in folder.parents if one.exists())
+            missing = folder.relative_to(above).parts[0]
+            raise StoreError(
+                f"{folder} cannot be made, as {above} has no {missing}: make it, {other}"
+            ) from None
 
     def disconnect(self, connection: sqlite3.Connection | None) -> None:
         """Close the connection, then unlock the file."""

@@ -12,13 +12,15 @@ import hmac
 import json
 import re
 import uuid
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import orthanc
 from orthanc_async.forward._secrets import Secret, Secrets, check_secret
+from orthanc_async.forward._tags import check_name, check_tag
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Iterator
 
     from orthanc_async.resources import Instance
 
@@ -64,8 +66,17 @@ def anonymize(
     if isinstance(key, str):
         _check_key(key)
     for name, tags in (("keep", keep), ("remove", remove)):
-        if isinstance(tags, str):
-            raise TypeError(f"anonymize: {name} takes a list of tags, not one text")
+        _check_tags(name, tags)
+    given: object = {} if replace is None else replace
+    if not isinstance(given, Mapping):
+        raise TypeError("anonymize: replace takes a dict of tags and their new values")
+    _check_tags("replace", list(given))
+    for tag, value in given.items():
+        if not isinstance(value, str):
+            raise TypeError(f"anonymize: the new value of {tag} must be a text, not {value!r}")
+    given = keep_private
+    if not isinstance(given, bool):
+        raise TypeError(f"anonymize: keep_private must be True or False, not {keep_private!r}")
     rules: dict[str, Any] = {"Force": True}  # Orthanc asks for it where UIDs are replaced
     if keep:
         rules["Keep"] = list(keep)
@@ -146,6 +157,17 @@ def _uids(tags: dict[str, Any], above: str) -> Iterator[tuple[str, str]]:
             and not value.startswith(_STANDARD)
         ):
             yield above + name, value.strip()
+
+
+def _check_tags(name: str, tags: object) -> None:
+    listed = isinstance(tags, Collection) and not isinstance(tags, str | bytes)
+    if not listed or not all(isinstance(tag, str) and tag for tag in tags):  # type: ignore[attr-defined]
+        raise TypeError(f"anonymize: {name} takes a list of tags, such as ['StudyDate']")
+    for tag in tags:  # type: ignore[attr-defined]
+        # Tags that get derived values go by their names; private ones may have none.
+        if re.match(r"[0-9A-Fa-f]{3}[02468ACEace]", tag) and "." not in tag:
+            check_name(tag, f"anonymize: {name}")
+        check_tag(tag, f"anonymize: {name}")
 
 
 def _check_key(key: str) -> None:

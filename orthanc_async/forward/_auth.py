@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import inspect
 import os
 import ssl
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from orthanc_async import _registry
-from orthanc_async.forward._secrets import Secret, SecretSource, check_secret
+from orthanc_async import _checks, _registry
+from orthanc_async._durable.attempt import RetryLater
+from orthanc_async.forward._secrets import Secret, SecretSource, check_secret, is_header
+from orthanc_async.forward._url import check_url
 
 if TYPE_CHECKING:
     from orthanc_async.forward._secrets import Secrets
 
 _AHEAD = 30.0  # seconds before its end that a token is renewed, but
 _AHEAD_SHARE = 0.2  # … not more than this share of its time
+_LONGEST = 120.0  # seconds for getting a token: all deliveries wait for it
 
 Path = str | os.PathLike[str]
 Token = str | tuple[str, float]
@@ -46,6 +51,9 @@ class Basic(Auth):
     """
 
     def __init__(self, user: str, password: Secret) -> None:
+        given: object = user
+        if not isinstance(given, str):
+            raise TypeError(f"Basic: the user must be a text, not {type(given).__name__}")
         if ":" in user:
             raise ValueError("Basic: a user's name cannot hold a colon")
         check_secret(password, "Basic: password")
@@ -75,11 +83,14 @@ class Bearer(Auth):
     def __init__(self, token: Secret | GiveToken) -> None:
         if isinstance(token, str | SecretSource) or not callable(token):
             check_secret(token, "Bearer: token")
+            if isinstance(token, str):
+                _check_token(token, "Bearer: token")
         else:
-            _registry.check_handler(token, "Bearer")
+            _registry.check_handler(token, "Bearer: token=")
         self._token: Any = token
         self._kept: str | None = None
         self._until = 0.0
+        self._asked: asyncio.Future[Any] | None = None
         self._lock = asyncio.Lock()
 
     def __repr__(self) -> str:
@@ -88,27 +99,49 @@ class Bearer(Auth):
     async def header(self, secrets: Secrets) -> str:
         """Return the header's value."""
         if isinstance(self._token, str | SecretSource):
-            return f"Bearer {await secrets.reveal(self._token)}"
+            token = await secrets.reveal(self._token)
+            try:
+                return f"Bearer {_check_token(token, repr(self._token))}"
+            except ValueError as error:  # in a file or a variable, where it can be mended
+                raise RetryLater(str(error)) from None
         async with self._lock:  # many deliveries, one token
             if self._kept is None or time.monotonic() >= self._until:
-                token, seconds = await self._get(secrets)
+                try:
+                    async with asyncio.timeout(_LONGEST):
+                        token, seconds = await self._get(secrets)
+                except TimeoutError:
+                    what = f"{_registry.describe(self._token)}, given to Bearer, has"
+                    raise RetryLater(f"{what} not given a token within {_LONGEST:g} s") from None
                 ahead = min(_AHEAD, seconds * _AHEAD_SHARE)
                 self._kept, self._until = token, time.monotonic() + seconds - ahead
             secrets.hide(self._kept)
             return f"Bearer {self._kept}"
 
-    async def _get(self, _secrets: Secrets) -> tuple[str, float]:
-        given = self._token() if _registry.is_async(self._token) else None
-        if given is None:
-            given = await asyncio.to_thread(self._token)
+    async def _get(self, secrets: Secrets) -> tuple[str, float]:
+        if _registry.is_async(self._token):
+            given = await self._token()
+        else:
+            if self._asked is None:
+                self._asked = _in_thread(self._token)
+            # One that was cancelled while it hung is still waited for: no second thread.
+            given = await asyncio.shield(self._asked)
+            self._asked = None
+            if isinstance(given, _Raised):
+                raise given.error
         if inspect.isawaitable(given):
             given = await given
-        token, seconds = given if isinstance(given, tuple) else (given, float("inf"))
+        pair = given if isinstance(given, tuple) else (given, float("inf"))
+        token, seconds = pair if len(pair) == 2 else (None, 0.0)
         if not isinstance(token, str) or not token:
             raise TypeError(
                 f"{_registry.describe(self._token)}, given to Bearer, must return a token or "
                 "(token, seconds)"
             )
+        secrets.hide(token)
+        where = f"what {_registry.describe(self._token)}, given to Bearer, returns"
+        _check_token(token, where)
+        if seconds != float("inf"):
+            _checks.duration(where, "the time for which it is valid", seconds)
         return token, float(seconds)
 
     def renew(self, header: str) -> bool:
@@ -140,8 +173,14 @@ class OAuth2ClientCredentials(Bearer):
         tls: TLS | None = None,
         in_body: bool = False,
     ) -> None:
-        check_secret(client_secret, "OAuth2ClientCredentials: client_secret")
-        self._url = token_url
+        name = "OAuth2ClientCredentials"
+        check_secret(client_secret, f"{name}: client_secret")
+        _checks.text(name, "client_id", client_id)
+        if scope is not None and not isinstance(scope, str):
+            raise TypeError(f"{name}: scope must be a text, several with spaces between them")
+        if tls is not None and not isinstance(tls, TLS):
+            raise TypeError(f"{name}: tls must be forward.TLS(…)")
+        self._url = check_url(token_url, name)
         self._client = client_id
         self._secret = client_secret
         self._scope = scope
@@ -158,7 +197,6 @@ class OAuth2ClientCredentials(Bearer):
         import json
         from urllib.parse import quote_plus, urlencode
 
-        from orthanc_async._durable.attempt import RetryLater
         from orthanc_async.forward._errors import check, shown
         from orthanc_async.forward._http import Http
 
@@ -193,8 +231,45 @@ class OAuth2ClientCredentials(Bearer):
             raise RetryLater(
                 f"{shown(self._url)} gives no token that can be read: {error!r}"
             ) from None
+        if not isinstance(token, str) or not token or not is_header(token):
+            raise RetryLater(f"{shown(self._url)} gives a token that no header can hold")
         secrets.hide(token)
         return token, seconds
+
+
+class _Raised:
+    """What a function has raised in its thread: no future may have SystemExit."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+def _in_thread(function: Callable[[], Any]) -> asyncio.Future[Any]:
+    """Call a script's function in a thread of its own: if it hangs, it takes no place of a pool.
+
+    Returns:
+        Its result, or a `_Raised`.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+
+    def work() -> None:
+        result: Any
+        try:
+            result = function()
+        except BaseException as error:  # noqa: BLE001 - it belongs to the one who waits
+            result = _Raised(error)
+        with contextlib.suppress(RuntimeError):  # the loop has ended without us
+            loop.call_soon_threadsafe(future.set_result, result)
+
+    threading.Thread(target=work, name=_registry.describe(function), daemon=True).start()
+    return future
+
+
+def _check_token(token: str, where: str) -> str:
+    if not is_header(token):
+        raise ValueError(f"{where}: no header can hold this token: it must be printable ASCII")
+    return token
 
 
 class TLS:
@@ -221,8 +296,15 @@ class TLS:
         """Note the files; they are read when the first connection is made.
 
         Raises:
-            ValueError: The arguments contradict each other.
+            TypeError: One is of the wrong kind.
+            ValueError: One is empty, or they contradict each other.
         """
+        for name, file in (("certificate", certificate), ("key", key), ("ca", ca)):
+            if file is not None:
+                _checks.text("TLS", name, os.fspath(file))
+        given: object = verify
+        if not isinstance(given, bool):
+            raise TypeError(f"TLS: verify must be True or False, not {verify!r}")
         if key is not None and certificate is None:
             raise ValueError("TLS: key needs certificate")
         if ca is not None and not verify:

@@ -6,6 +6,8 @@ import random
 import time
 from typing import TYPE_CHECKING
 
+from orthanc_async import _checks
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -39,12 +41,12 @@ class Breaker:
         """Make one that lets everything through.
 
         Raises:
-            ValueError: A number makes no sense.
+            TypeError, ValueError: A number makes no sense.
         """
-        if failures < 1:
-            raise ValueError("Breaker: failures must be at least 1")
-        if not 0 < first <= longest < float("inf"):
-            raise ValueError("Breaker: 0 < first <= longest must hold, in seconds")
+        _checks.whole("Breaker", "failures", failures)
+        _checks.seconds("Breaker", "first", first)
+        if _checks.seconds("Breaker", "longest", longest) < first:
+            raise ValueError(f"Breaker: longest must be at least first, {first:g} s")
         self._failures = failures
         self._first = first
         self._longest = longest

@@ -8,7 +8,7 @@ import logging
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from orthanc_async import _numbers, _registry
+from orthanc_async import _checks, _registry
 from orthanc_async._durable import attempt as attempts
 from orthanc_async._durable import options
 from orthanc_async._durable.attempt import Attempt, GiveUp, Policy, Retry, RetryLater
@@ -137,17 +137,21 @@ class Destination:
             TypeError: A filter or transform cannot be called as it will be.
             ValueError: A number makes no sense.
         """
-        concurrency = _numbers.whole(self.kind, "concurrency", concurrency)
+        concurrency = _checks.whole(self.kind, "concurrency", concurrency)
         timeout = options.timeout(self.kind, timeout)
         if transform is not None:
             _registry.check_handler(transform, "transform=", "file", "instance")
         self.target = target
         self.transform = transform
         self.only = None if only is None else _filters.made(only)
+        if not isinstance(breaker, Breaker | bool | None):
+            raise TypeError(
+                f"{self.kind}: breaker must be a forward.Breaker(…), or None for none, not "
+                f"{breaker!r}"
+            )
         self.breaker = Breaker() if breaker is True else breaker or None
-        self.__durable_policy__ = Policy(
-            retry or Retry(_ATTEMPTS), timeout, concurrency, self.breaker
-        )
+        again = options.retry(self.kind, retry, Retry(_ATTEMPTS))
+        self.__durable_policy__ = Policy(again, timeout, concurrency, self.breaker)
 
     def __repr__(self) -> str:
         return f"<forward.{self.kind} {self.target}>"

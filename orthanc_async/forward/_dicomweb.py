@@ -6,6 +6,7 @@ import contextlib
 import secrets
 from typing import TYPE_CHECKING, Any
 
+from orthanc_async import _checks
 from orthanc_async._durable.attempt import GiveUp, RetryLater
 from orthanc_async.forward import _dicomweb_answer, _source
 from orthanc_async.forward._destination import Delivery, Work
@@ -56,8 +57,8 @@ class _DicomWeb(HttpDestination):
 
     def __init__(self, url: str, *, batch: int, batch_bytes: int, **common: Any) -> None:
         super().__init__(url, **common)
-        if batch < 1 or batch_bytes < 1:
-            raise ValueError("to_dicomweb: batch and batch_bytes must be at least 1")
+        _checks.whole(self.kind, "batch", batch)
+        _checks.whole(self.kind, "batch_bytes", batch_bytes)
         if "?" in self.url:
             raise ValueError("to_dicomweb: the URL can have no query")
         if not self.url.endswith("/studies"):
@@ -199,6 +200,8 @@ class _Body:
                 if self.length is not None and size != item.size:
                     raise RetryLater(f"instance {item.instance} was replaced while it was read")
                 uid = uid_of(data) if self._transform is not None or not item.uid else item.uid
+                if uid is None and self._transform is not None:
+                    raise _source.no_dicom(self._transform)
                 self.sent[item.instance] = uid, size
                 yield head
                 yield data

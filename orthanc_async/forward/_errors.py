@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
+from orthanc_async import _checks
 from orthanc_async._durable.attempt import GiveUp, RetryLater
 
 if TYPE_CHECKING:
@@ -59,12 +60,12 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     """
     value = headers.get("Retry-After", "").strip()
     if re.fullmatch(r"\d{1,9}", value):
-        return float(value)
+        return float(value)  # some thirty years at most
     wanted = _date(value)
     if wanted is None:
         return None
     now = _date(headers.get("Date", "")) or datetime.datetime.now(datetime.UTC)
-    return max(0.0, (wanted - now).total_seconds())
+    return min(max(0.0, (wanted - now).total_seconds()), _checks.LONGEST)
 
 
 def _date(text: str) -> datetime.datetime | None:

@@ -56,6 +56,8 @@ def to_http(
     """
     if method not in _METHODS:
         raise ValueError(f"to_http: method must be one of {', '.join(_METHODS)}")
+    if path is not None:
+        _check_path(path)
     if form == "files":
         if path is None:
             path = "/studies/{study}/instances/{instance}"
@@ -65,12 +67,31 @@ def to_http(
     raise ValueError(f'to_http: form must be "files" or "zip", not {form!r}')
 
 
+def _check_path(path: object) -> None:
+    """Refuse what would change the URL before it, such as its host.
+
+    Raises:
+        TypeError: It is no text.
+        ValueError: It cannot follow a URL.
+    """
+    if not isinstance(path, str):
+        raise TypeError(f"to_http: path must be a text, not {type(path).__name__}")
+    if path and not path.startswith("/"):
+        raise ValueError(f"to_http: path must begin with a slash, unlike {path!r}")
+    if not path.isascii() or not path.isprintable() or any(c in path for c in " #?\\"):
+        raise ValueError(
+            f"to_http: path {path!r} holds what no path of a URL can: write each byte as %XX, and "
+            "a query into the URL"
+        )
+
+
 class _Files(PerFileDestination):
     kind = "to_http"
 
     def __init__(self, url: str, *, path: str, method: str, **common: Any) -> None:
         super().__init__(url, **common)
-        self._path = Template(path, self.kind)
+        # Who is sent something by POST makes a name for it; by PUT it is named here.
+        self._path = Template(path, "to_http: path", apart=method == "PUT")
         self._method = method
 
     @property
@@ -91,8 +112,8 @@ class _Zip(HttpDestination):
 
     def __init__(self, url: str, *, path: str, method: str, names: str, **common: Any) -> None:
         super().__init__(url, **common)
-        self._path = Template(path, self.kind)
-        self._names = Template(names, self.kind)
+        self._path = Template(path, "to_http: path")
+        self._names = Template(names, "to_http: names", apart=True)
         self._method = method
         if self.transform is not None and self._path.names:
             raise ValueError("to_http: the path of a ZIP that is transformed can have no fields")
@@ -102,7 +123,7 @@ class _Zip(HttpDestination):
         sent = Sent(items, delivery.state.get("sent"))
         if all(item in sent for item in items):  # none, or an earlier attempt has sent them
             return
-        fields = Fields(delivery.resource, transformed=self.transform is not None)
+        fields = Fields(delivery.resource, self.transform)
         url = with_path(self.url, self._path.fill(await fields.of_resource(self._path)))
 
         async def body() -> AsyncGenerator[Any, None]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import orthanc
 from orthanc_async import _registry
+from orthanc_async.forward._tags import check_name
 from orthanc_async.resources import Instance
 
 if TYPE_CHECKING:
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 
     from orthanc_async.forward._source import Item
 
+_SUCH_AS = {
+    "modality": 'modality("CT", "MR")',
+    "called_aet": 'called_aet("RESEARCH")',
+    "calling_aet": 'calling_aet("SCANNER7")',
+    "tag": 'tag("PatientID", "TRIAL-*")',
+}
 _AT_ONCE = 8  # instances that are looked at together
 
 Given = Callable[[Instance], object] | Callable[[Instance], Awaitable[object]]
@@ -61,6 +68,10 @@ class Filter:
     async def holds(self, item: Item, look: Look) -> bool:
         """Tell whether an instance is to be sent."""
         raise NotImplementedError
+
+    def __bool__(self) -> bool:
+        # Python's own words would silently take one of two filters.
+        raise TypeError("filters are joined by &, | and ~, not by and, or and not")
 
     def __and__(self, other: Filter | Given) -> Filter:
         return _Both(self, made(other), every=True)
@@ -194,14 +205,19 @@ def tag(name: str, *patterns: str) -> Filter:
     Args:
         name: As Orthanc's REST API names it.
         patterns: One of them has to fit.
+
+    Raises:
+        TypeError: One is no text, or there is no pattern.
+        ValueError: Orthanc knows no such tag.
     """
     (name,) = _texts("tag", (name,))
+    check_name(name, "tag(…)")
     return _Tag(name, _texts("tag", patterns, empty=True))
 
 
 def _texts(word: str, values: tuple[object, ...], *, empty: bool = False) -> tuple[str, ...]:
     if not values or not all(isinstance(v, str) and (v or empty) for v in values):
-        raise TypeError(f"{word}(…) needs texts")
+        raise TypeError(f"{word}(…) needs texts, such as {_SUCH_AS[word]}")
     return tuple(str(value) for value in values)
 
 

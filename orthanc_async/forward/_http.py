@@ -248,27 +248,3 @@ async def _take(response: aiohttp.ClientResponse, most: int) -> bytes:
             break
         taken += chunk
     return bytes(taken)
-
-
-def check_url(url: object, where: str) -> str:
-    """Return a URL without a slash at its end.
-
-    Raises:
-        TypeError: It is no text.
-        ValueError: It is no URL of HTTP, or holds user and password.
-    """
-    if not isinstance(url, str):
-        raise TypeError(f"{where} needs a URL, not {type(url).__name__}")
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f"{where} needs a URL such as 'https://pacs.example/dicom-web'")
-    if "@" in parts.netloc:
-        raise ValueError(f"{where}: user and password belong into auth=forward.Basic(…)")
-    if "{" in url or "}" in url:
-        raise ValueError(
-            f"{where}: {shown(url)!r} holds braces: fields such as {{study}} are filled in path= "
-            "(of to_http), not in the URL"
-        )
-    if parts.fragment or any(c.isspace() or not c.isprintable() for c in url):
-        raise ValueError(f"{where}: {shown(url)!r} holds what no URL can")
-    return url.rstrip("/") if not parts.query else url

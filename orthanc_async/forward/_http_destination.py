@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus, urlsplit
 
-from orthanc_async import _numbers
+from orthanc_async import _checks
+from orthanc_async._durable.attempt import RetryLater
 from orthanc_async.forward import _source
 from orthanc_async.forward._auth import TLS, Auth
 from orthanc_async.forward._destination import Delivery, Destination, Work, together
 from orthanc_async.forward._errors import Answer, check, shown
-from orthanc_async.forward._http import Http, check_url, close_at_stop
-from orthanc_async.forward._secrets import Secret, Secrets, check_secret
+from orthanc_async.forward._http import Http, close_at_stop
+from orthanc_async.forward._secrets import Secret, Secrets, check_secret, is_header
 from orthanc_async.forward._template import Fields
+from orthanc_async.forward._url import check_url
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from orthanc_async.forward._source import Item
 
-_OURS = frozenset({"authorization", "content-length", "content-type", "transfer-encoding", "host"})
+_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_UNFIT = "a line's end, or another character that no header can hold: only printable ASCII"
+# Set by the destination or by HTTP itself.
+_OURS = frozenset(
+    {
+        "authorization", "connection", "content-encoding", "content-length", "content-type",
+        "expect", "host", "idempotency-key", "transfer-encoding", "webhook-id",
+        "webhook-signature", "webhook-timestamp",
+    }
+)  # fmt: skip
 
 
 class HttpDestination(Destination):
@@ -63,12 +74,8 @@ class HttpDestination(Destination):
             ("connect_timeout", connect_timeout),
             ("stall_timeout", stall_timeout),
         ):
-            _numbers.seconds(self.kind, name, seconds)
-        self._headers = dict(headers or {})
-        for name, value in self._headers.items():
-            check_secret(value, f"{self.kind}: the header {name}")
-            if name.lower() in _OURS:
-                raise ValueError(f"{self.kind}: the header {name} is set by the destination")
+            _checks.seconds(self.kind, name, seconds)
+        self._headers = _headers(self.kind, headers)
         self.secrets = Secrets()
         for pair in urlsplit(self.url).query.split("&"):
             value = pair.partition("=")[2]
@@ -99,12 +106,36 @@ class HttpDestination(Destination):
             Down: There is no answer, or one that asks for patience.
             GiveUp: It is refused.
         """
-        own = {name: await self.secrets.reveal(value) for name, value in self._headers.items()}
+        own = {name: await self._revealed(name) for name in self._headers}
         answer = await self.http.send(method, url, headers={**own, **headers}, **body)
         delivery.reached = True
         if answer.status not in accepted:
             check(answer, self.secrets)
         return answer
+
+    async def _revealed(self, name: str) -> str:
+        value = await self.secrets.reveal(self._headers[name])
+        if not is_header(value):  # in a file or a variable, where it can be mended
+            raise RetryLater(f"{self.kind}: the header {name} holds {_UNFIT}")
+        return value
+
+
+def _headers(kind: str, headers: object) -> dict[str, Secret]:
+    if headers is None:
+        return {}
+    if not isinstance(headers, Mapping):
+        raise TypeError(f"{kind}: headers must be a dict of names and values")
+    for name, value in headers.items():
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise ValueError(f"{kind}: {name!r} is no name of a header")
+        if name.lower() in _OURS:
+            raise ValueError(f"{kind}: the header {name} is set by the destination")
+        check_secret(value, f"{kind}: the header {name}")
+        if isinstance(value, str) and not is_header(value):
+            raise ValueError(f"{kind}: the header {name} holds {_UNFIT}")
+    if len({name.lower() for name in headers}) < len(headers):
+        raise ValueError(f"{kind}: headers has a name twice: upper and lower case are the same")
+    return dict(headers)
 
 
 class PerFileDestination(HttpDestination):
@@ -117,9 +148,7 @@ class PerFileDestination(HttpDestination):
             ValueError: `at_once` makes no sense.
         """
         super().__init__(url, **common)
-        if at_once < 1:
-            raise ValueError(f"{self.kind}: at_once must be at least 1")
-        self._at_once = at_once
+        self._at_once = _checks.whole(self.kind, "at_once", at_once)
 
     async def put(self, delivery: Delivery, item: Item, data: bytes, fields: Fields) -> None:
         """Send one file."""
@@ -128,7 +157,7 @@ class PerFileDestination(HttpDestination):
     async def deliver(self, delivery: Delivery) -> None:
         """Send the files that have not been sent."""
         work = Work(delivery, await self.items(delivery))
-        fields = Fields(delivery.resource, transformed=self.transform is not None)
+        fields = Fields(delivery.resource, self.transform)
         reading = asyncio.Lock()  # a generator cannot be asked by two at once
 
         async with contextlib.aclosing(_source.read(work.left, self.transform)) as files:

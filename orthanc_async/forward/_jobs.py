@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import weakref
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote
 
 import orthanc
-from orthanc_async import _registry
+from orthanc_async import _checks, _registry
 from orthanc_async._durable import queues
 from orthanc_async._durable.attempt import RetryLater
 from orthanc_async.forward import _job_ends, _job_search
@@ -99,16 +100,24 @@ class _Jobs(Destination):
         common: dict[str, Any],
     ) -> None:
         self.kind = kind
-        if not name:
-            raise ValueError(f"{kind} needs the name of one of Orthanc's {folder}")
+        given: object = name
+        if not isinstance(given, str) or not given:
+            problem = TypeError if given and not isinstance(given, str) else ValueError
+            raise problem(f"{kind} needs the name of one of Orthanc's {folder}, not {name!r}")
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+            raise ValueError(
+                f"{kind}: {name!r} is no name of one of Orthanc's {folder}: those have letters, "
+                "digits, - and _"
+            )
+        if options is not None and not isinstance(options, dict):
+            raise TypeError(f"{kind}: options must be a dict, such as {{'Timeout': 60}}")
         if common.get("transform") is not None:
             raise TypeError(
                 f"{kind} sends what is in Orthanc as it is: it takes no transform. Store what "
                 "is changed in Orthanc and send that, or use to_dicomweb"
             )
         super().__init__(name, **common)
-        if batch < 1:
-            raise ValueError(f"{kind}: batch must be at least 1")
+        _checks.whole(kind, "batch", batch)
         taken = {"Resources", "Synchronous", "Asynchronous", "Permissive"} & set(options or ())
         if taken:
             raise ValueError(f"{kind}: options cannot hold {', '.join(sorted(taken))}")

@@ -1,4 +1,4 @@
-"""S3 and what speaks like it: each instance an object. Needs botocore: orthanc-async[s3]."""
+"""S3 and what speaks like it: each instance an object. Needs botocore."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from orthanc_async import _checks
 from orthanc_async._durable.attempt import RetryLater
 from orthanc_async.forward._errors import check, excerpt, retry_after
 from orthanc_async.forward._http_destination import PerFileDestination
 from orthanc_async.forward._secrets import Secret, check_secret
 from orthanc_async.forward._template import Fields, Template
+from orthanc_async.forward._url import check_url
 
 if TYPE_CHECKING:
     from orthanc_async.forward._destination import Delivery
@@ -42,12 +44,13 @@ def to_s3(
 ) -> PerFileDestination:
     """Store each instance as an object of S3, or of a server that speaks like it.
 
-    Requests are signed by botocore (`pip install 'orthanc-async[s3]'`), and each has the SHA-256
-    of its file, which the server compares.
+    Requests are signed by botocore (`pip install botocore`), and each has the SHA-256 of its
+    file, which the server compares.
 
     Args:
         bucket: It must exist.
         key: Of the objects, with fields: Orthanc's `{study}`, `{instance}`, or names of tags.
+            With `{instance}` or `{SOPInstanceUID}`, or one object would replace another.
         endpoint: Such as "https://minio.example:9000"; None: Amazon's of the region.
         region: None: what the environment or the profile says, else "us-east-1".
         access_key: With `secret_key`; None: as botocore finds credentials, in the environment, in
@@ -67,12 +70,20 @@ def to_s3(
         TypeError: An argument is of the wrong kind.
         ValueError: An argument makes no sense.
     """
-    if not _BUCKET.fullmatch(bucket):
+    if not _BUCKET.fullmatch(_checks.text("to_s3", "bucket", bucket)):
         raise ValueError(f"to_s3: {bucket!r} is no name of a bucket")
     if (access_key is None) != (secret_key is None):
         raise ValueError("to_s3: access_key and secret_key belong together")
     if "auth" in common:
         raise TypeError("to_s3: requests are signed, auth= is not for it")
+    for name, given in (
+        ("endpoint", endpoint),
+        ("region", region),
+        ("access_key", access_key),
+        ("storage_class", storage_class),
+    ):
+        if given is not None:
+            _check_plain(name, given)
     for name, value in (("secret_key", secret_key), ("session_token", session_token)):
         if value is not None:
             check_secret(value, f"to_s3: {name}")
@@ -80,18 +91,29 @@ def to_s3(
         import botocore.session
     except ImportError:
         raise ImportError(
-            "to_s3 needs botocore: pip install 'orthanc-async[s3]'", name="botocore"
+            "to_s3 needs botocore: pip install botocore, in Orthanc's Python environment",
+            name="botocore",
         ) from None
     session = botocore.session.Session()
     region = region or session.get_config_variable("region") or "us-east-1"
     if endpoint is not None:
-        url = f"{endpoint.rstrip('/')}/{bucket}"
+        url = f"{check_url(endpoint, 'to_s3: endpoint')}/{bucket}"
     elif "." in bucket:  # the certificate's wildcard does not cover further dots
         url = f"https://s3.{region}.amazonaws.com/{bucket}"
     else:
         url = f"https://{bucket}.s3.{region}.amazonaws.com"
     signer = _Signer(session, region, access_key, secret_key, session_token)
     return _S3(url, key=key, signer=signer, storage_class=storage_class, at_once=at_once, **common)
+
+
+def _check_plain(name: str, value: object) -> None:
+    text = _checks.text("to_s3", name, value)
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError(
+            f"to_s3: {name} must be printable ASCII without spaces, not {text!r:.100}"
+        )
+    if name == "region" and not re.fullmatch(r"[A-Za-z0-9-]+", text):
+        raise ValueError(f"to_s3: {text!r:.100} is no region, such as 'eu-central-1'")
 
 
 class _Signer:
@@ -150,7 +172,7 @@ class _S3(PerFileDestination):
         self, url: str, *, key: str, signer: _Signer, storage_class: str | None, **common: Any
     ) -> None:
         super().__init__(url, **common)
-        self._key = Template(key, self.kind)
+        self._key = Template(key, "to_s3: key", apart=True)
         self._signer = signer
         self._storage_class = storage_class
 

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orthanc_async import _checks
 from orthanc_async._durable.attempt import RetryLater
 
 if TYPE_CHECKING:
@@ -44,7 +45,9 @@ def secret_from_env(name: str) -> SecretSource:
 
     Raises:
         LookupError: There is no such variable, or it is empty.
+        TypeError, ValueError: This is no name.
     """
+    _checks.text("secret_from_env", "the name of the variable", name)
 
     def read() -> str:
         value = os.environ.get(name)
@@ -67,12 +70,15 @@ def secret_from_file(path: str | os.PathLike[str]) -> SecretSource:
 
     Returns:
         What destinations take in place of the secret itself.
+
+    Raises:
+        TypeError, ValueError: This is no path.
     """
-    file = Path(path)
+    file = Path(_checks.text("secret_from_file", "the path", os.fspath(path)))
 
     def read() -> str:
         try:
-            value = file.read_text("utf-8").rstrip("\r\n")
+            value = file.read_text("utf-8-sig").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
             raise RetryLater(f"the file {file}, which holds a secret: {reason}") from None
@@ -97,6 +103,11 @@ def check_secret(value: object, where: str) -> None:
         )
     if not value:
         raise ValueError(f"{where} must not be empty")
+
+
+def is_header(value: str) -> bool:
+    """Tell whether a header can hold this: another line would be another header."""
+    return value.isascii() and value.isprintable()
 
 
 class Secrets:

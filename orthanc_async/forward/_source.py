@@ -101,7 +101,20 @@ async def load(item: Item, transform: Transform | None) -> Data | None:
             f"the transform {_registry.describe(transform)} must return bytes or None, not "
             f"{type(made).__name__}"
         )
+    if made is not None and not len(made):
+        raise ValueError(
+            f"the transform {_registry.describe(transform)} has returned nothing, b'': it must "
+            "return None to leave an instance out"
+        )
     return made
+
+
+def no_dicom(transform: Transform) -> ValueError:
+    """Return the error of a transform whose result cannot be read."""
+    return ValueError(
+        f"what the transform {_registry.describe(transform)} has returned is no DICOM file: it "
+        "must have a preamble and meta information, as pydicom's dcmwrite writes them"
+    )
 
 
 async def read(

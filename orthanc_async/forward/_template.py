@@ -7,20 +7,24 @@ import hashlib
 import json
 import re
 import string
+import unicodedata
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import orthanc
 from orthanc_async.forward._filters import Look
+from orthanc_async.forward._source import no_dicom
+from orthanc_async.forward._tags import check_name
 
 if TYPE_CHECKING:
-    from orthanc_async.forward._source import Item
+    from orthanc_async.forward._source import Item, Transform
     from orthanc_async.resources import Resource
 
 _LEVELS = ("patient", "study", "series", "instance")
 _UIDS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 _ABOVE = {"instance": "series", "series": "study", "study": "patient"}
 _FOLDERS = {"patient": "patients", "study": "studies", "series": "series"}
+_APART = frozenset({"instance", "SOPInstanceUID"})  # no two instances have the same
 _EMPTY = "_"  # for a tag that has no value
 
 
@@ -31,14 +35,25 @@ class Template:
         text: Orthanc's identifiers are `{patient}`, `{study}`, `{series}`, `{instance}`; any
             other field is the name of a DICOM tag.
         where: For errors.
+        apart: Whether a file of the same name takes the place of another one: no two instances
+            may get the same.
     """
 
-    def __init__(self, text: str, where: str) -> None:
+    def __init__(self, text: str, where: str, *, apart: bool = False) -> None:
         """Take the text apart.
 
         Raises:
-            ValueError: It holds something else in braces.
+            TypeError: It is no text.
+            ValueError: It holds something else in braces, or `.` or `..` as a folder, or nothing
+                by which instances differ where they have to.
         """
+        given: object = text
+        if not isinstance(given, str):
+            raise TypeError(
+                f"{where} must be a text, such as '{{study}}/{{instance}}', not {text!r}"
+            )
+        if not {".", ".."}.isdisjoint(text.split("/")):
+            raise ValueError(f"{where}: {text!r} names the folder '.' or '..'")
         self.text = text
         self._parts: list[tuple[str, str | None]] = []
         fields = "{patient}, {study}, {series}, {instance} and names of DICOM tags"
@@ -50,8 +65,15 @@ class Template:
             known = name is None or name in _LEVELS or re.fullmatch(r"[A-Z]\w+", name)
             if not known or spec or conversion:
                 raise ValueError(f"{where}: {text!r}: {name!r} is no field; those are {fields}")
+            if name is not None and name not in _LEVELS:
+                check_name(name, f"{where}: {text!r}")
             self._parts.append((literal, name))
         self.names = frozenset(name for _, name in self._parts if name)
+        if apart and self.names.isdisjoint(_APART):
+            raise ValueError(
+                f"{where}: {text!r} may give two instances one name, and the second would take "
+                "the place of the first: use {instance} or {SOPInstanceUID} in it"
+            )
 
     def fill(self, values: dict[str, str]) -> str:
         """Return the text with its fields filled, encoded for a URL's path."""
@@ -61,6 +83,8 @@ class Template:
 
 
 def _encoded(value: str) -> str:
+    # Some servers refuse these, however they are encoded.
+    value = "".join("_" if unicodedata.category(c) == "Cc" else c for c in value)
     if set(value) <= {"."}:  # these would mean a folder
         return value.replace(".", "%2E") or _EMPTY
     return quote(value, safe="")
@@ -71,13 +95,13 @@ class Fields:
 
     Args:
         resource: What is delivered.
-        transformed: The files are not those in Orthanc: what the fields say is read from the file
-            that is sent, so that a name does not tell what was taken out of the file.
+        transform: If there is one, the files are not those in Orthanc: what the fields say is read
+            from the file that is sent, so that a name does not tell what was taken out of it.
     """
 
-    def __init__(self, resource: Resource, *, transformed: bool) -> None:
+    def __init__(self, resource: Resource, transform: Transform | None) -> None:
         self._resource = resource
-        self._transformed = transformed
+        self._transform = transform
         self._look = Look()
 
     async def of(self, template: Template, item: Item, data: bytes) -> dict[str, str]:
@@ -85,8 +109,11 @@ class Fields:
         names = template.names
         if not names:
             return {}
-        if self._transformed:
-            tags = await asyncio.to_thread(_parse, data)
+        if self._transform is not None:
+            try:
+                tags = await asyncio.to_thread(_parse, data)
+            except orthanc.OrthancException:
+                raise no_dicom(self._transform) from None
             values = _identifiers(tags)
         else:
             tags = {"SOPInstanceUID": item.uid}

@@ -186,8 +186,9 @@ async def test_answers_without_a_data_set(
     assert raised == error
 
 
-async def test_a_transform_leaves_out(fake: FakeOrthanc) -> None:
+async def test_a_transform_leaves_out(fake: FakeOrthanc, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch of which nothing is left is not sent; a 401 makes the body anew."""
+    monkeypatch.setattr(_dicomweb, "uid_of", lambda data: f"1.2.{data[0]}")
     refused = True
 
     def answer(names: list[str]) -> Answer:
@@ -252,6 +253,18 @@ async def test_a_refusal_shows_no_secret(fake: FakeOrthanc) -> None:
     with pytest.raises(forward.GiveUp, match="answers 400: who is …") as caught:
         await run(fake, Stow(lambda _: (400, "who is hidden-word?")), Attempts(), auth=auth)
     assert "hidden" not in str(caught.value)
+
+
+async def test_a_transform_that_makes_no_dicom(fake: FakeOrthanc) -> None:
+    """What is no DICOM file is not sent, and the transform is named."""
+
+    def transform(_file: bytes, _instance: Any) -> bytes:
+        return b"a picture"
+
+    stow = Stow(lambda _names: (200, ""))
+    with pytest.raises(ValueError, match=r"transform.*is no DICOM file"):
+        await run(fake, stow, Attempts(), transform=transform)
+    assert not stow.requests
 
 
 def test_fields_in_a_url() -> None:

@@ -195,6 +195,8 @@ async def test_a_transform_must_return_bytes(monkeypatch: pytest.MonkeyPatch) ->
     (item,) = await _source.listing(fake.study)
     with pytest.raises(TypeError, match="wrong must return bytes or None, not str"):
         await _source.load(item, wrong)
+    with pytest.raises(ValueError, match="must return None to leave an instance out"):
+        await _source.load(item, lambda _file, _instance: b"")
 
 
 # --- answers

@@ -34,7 +34,7 @@ async def test_a_job_is_saved_before_it_is_waited_for(monkeypatch: pytest.Monkey
     begun: list[list[str]] = []
 
     def post(path: str, body: Any) -> Any:
-        assert path == "/modalities/pacs%201/store"
+        assert path == "/modalities/pacs-1/store"
         assert body["Synchronous"] is False
         begun.append(body["Resources"])
         return {"ID": f"job{len(begun)}", "Path": "…"}
@@ -43,7 +43,7 @@ async def test_a_job_is_saved_before_it_is_waited_for(monkeypatch: pytest.Monkey
     running = {"State": "Running", "Progress": 50, "Content": {"FailedInstancesCount": 0}}
     success = {**running, "State": "Success", "Progress": 100}
     failure = {"State": "Failure", "ErrorCode": 9, "ErrorDetails": "refused"}
-    send = forward.to_modality("pacs 1", batch=3)
+    send = forward.to_modality("pacs-1", batch=3)
     attempts = Attempts()
 
     fake.more["/jobs/job1"] = running

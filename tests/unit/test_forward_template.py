@@ -38,6 +38,7 @@ def test_templates() -> None:
     assert template.names == {"study", "PatientID"}
     assert template.fill({"study": "..", "PatientID": "a/b c"}) == "/%2E%2E/a%2Fb%20c.dcm"
     assert template.fill({"study": "", "PatientID": "ä"}) == "/_/%C3%A4.dcm"
+    assert template.fill({"study": "\t", "PatientID": "a\0\nb"}) == "/_/a__b.dcm"
     for wrong in ("{}", "{nothing}", "{study!r}", "{study:>9}", "{study"):
         with pytest.raises(ValueError, match="x: "):
             Template(wrong, "x")

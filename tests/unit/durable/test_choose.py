@@ -113,5 +113,5 @@ except StoreError as error:
     output = subprocess.run(
         [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True
     ).stdout
-    assert 'pip install "orthanc-async[postgresql]"' in output
+    assert "pip install 'psycopg[binary]'" in output
     assert '"Python.Store"' in output

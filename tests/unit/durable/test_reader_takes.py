@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orthanc
 import orthanc_async as oa
 import pytest
-from orthanc_async import _registry
+from orthanc_async import _checks, _registry
 from orthanc_async._durable import options, reader, subscriptions
 from orthanc_async._durable.attempt import Policy, Retry
 from orthanc_async._durable.store import State

@@ -169,3 +169,16 @@ async def test_full_disk(small_disk: Path) -> None:
     await store.open()
     assert len(await store.entries()) == 3 + len(keys)
     await store.close()
+
+
+async def test_folders_that_cannot_be(tmp_path: Path) -> None:
+    """A folder whose parent is not there, and a file in its place, are named with what helps."""
+    (tmp_path / "file").touch()
+    for folder, words in (
+        (tmp_path / "none" / "store", r"none/store cannot be made.*has no none: make it.*Python"),
+        (tmp_path / "file", r"file is no folder.*Python\.Store"),
+    ):
+        store = SQLiteStore(folder, server="a")
+        with pytest.raises(StoreError, match=words):
+            await store.open()
+        await store.close()
