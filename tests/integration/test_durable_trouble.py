@@ -106,9 +106,10 @@ def test_full_disk(
     wait_lines(tmp_path, 2, "end")
     wanted += upload(server, dicom_files[6:])
     (disk / "ballast").unlink()
-    assert sorted(all_delivered(tmp_path, wanted)) == sorted(wanted)
-    server.wait_log(rf"^W.*the store {disk / FILE} works again after")
+    all_delivered(tmp_path, wanted)
+    server.wait_log(rf"^W.*the store {disk / FILE} works again after", timeout=40)
     server.wait_json("/entries", lambda all_: {one["state"] for one in all_} == {"done"})
+    assert sorted(line["id"] for line in lines(tmp_path, "end")) == sorted(wanted)
 
 
 def test_full_disk_at_the_start(
