@@ -60,7 +60,7 @@ def start(orthanc_server: OrthancFactory, tmp_path: Path) -> Callable[..., Ortha
 
 @pytest.fixture
 def disk() -> Iterator[Path]:
-    """A disk of 2 MB."""
+    """A disk of 2 MB; to be named before `start`, so that it is there until Orthanc has ended."""
     with disks.small_disk() as folder:
         yield folder
 
@@ -89,7 +89,7 @@ def all_delivered(folder: Path, wanted: list[str]) -> list[str]:
 
 
 def test_full_disk(
-    start: Callable[..., Orthanc], disk: Path, dicom_files: list[Path], tmp_path: Path
+    disk: Path, start: Callable[..., Orthanc], dicom_files: list[Path], tmp_path: Path
 ) -> None:
     """The disk fills up during a delivery: with room again all goes on, and none is repeated."""
     server = start(disk)
@@ -113,7 +113,7 @@ def test_full_disk(
 
 
 def test_full_disk_at_the_start(
-    start: Callable[..., Orthanc], disk: Path, dicom_files: list[Path], tmp_path: Path
+    disk: Path, start: Callable[..., Orthanc], dicom_files: list[Path], tmp_path: Path
 ) -> None:
     """A store that cannot be made is made once there is room, with what came before that."""
     disks.fill_up(disk / "ballast")
