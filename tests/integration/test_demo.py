@@ -83,7 +83,7 @@ def test_forward_example_without_its_service(orthanc_server: Any, dicom_file: Pa
         errors=[".*"],
     )
     server.upload(dicom_file)
-    server.wait_log(r"Cannot connect to host")
+    server.wait_log(r"nobody listens there")
     (state,) = server.http.get("/forward/status").json()["studies"].values()
     assert state["state"] == "failed"
 

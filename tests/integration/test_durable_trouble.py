@@ -60,7 +60,7 @@ def start(orthanc_server: OrthancFactory, tmp_path: Path) -> Callable[..., Ortha
 
 @pytest.fixture
 def disk() -> Iterator[Path]:
-    """A disk of 2 MB."""
+    """A disk of 2 MB; to be named before `start`, so that it is there until Orthanc has ended."""
     with disks.small_disk() as folder:
         yield folder
 
@@ -89,7 +89,7 @@ def all_delivered(folder: Path, wanted: list[str]) -> list[str]:
 
 
 def test_full_disk(
-    start: Callable[..., Orthanc], disk: Path, dicom_files: list[Path], tmp_path: Path
+    disk: Path, start: Callable[..., Orthanc], dicom_files: list[Path], tmp_path: Path
 ) -> None:
     """The disk fills up during a delivery: with room again all goes on, and none is repeated."""
     server = start(disk)
@@ -106,13 +106,14 @@ def test_full_disk(
     wait_lines(tmp_path, 2, "end")
     wanted += upload(server, dicom_files[6:])
     (disk / "ballast").unlink()
-    assert sorted(all_delivered(tmp_path, wanted)) == sorted(wanted)
-    server.wait_log(rf"^W.*the store {disk / FILE} works again after")
+    all_delivered(tmp_path, wanted)
+    server.wait_log(rf"^W.*the store {disk / FILE} works again after", timeout=40)
     server.wait_json("/entries", lambda all_: {one["state"] for one in all_} == {"done"})
+    assert sorted(line["id"] for line in lines(tmp_path, "end")) == sorted(wanted)
 
 
 def test_full_disk_at_the_start(
-    start: Callable[..., Orthanc], disk: Path, dicom_files: list[Path], tmp_path: Path
+    disk: Path, start: Callable[..., Orthanc], dicom_files: list[Path], tmp_path: Path
 ) -> None:
     """A store that cannot be made is made once there is room, with what came before that."""
     disks.fill_up(disk / "ballast")
