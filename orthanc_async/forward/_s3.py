@@ -134,7 +134,11 @@ class _Signer:
         self._session_token = session_token
 
     def sign(
-        self, url: str, headers: dict[str, str], data: bytes, given: tuple[str, str | None] | None
+        self,
+        url: str,
+        headers: dict[str, str],
+        data: memoryview,
+        given: tuple[str, str | None] | None,
     ) -> dict[str, str]:
         """Return the headers of a PUT, signed. Blocks: it hashes, and may ask for credentials."""
         from botocore.auth import S3SigV4Auth
@@ -189,8 +193,9 @@ class _S3(PerFileDestination):
         if self._storage_class:
             headers["x-amz-storage-class"] = self._storage_class
         given = await self._signer.given(self.secrets.reveal)
-        data = bytes(data)
-        signed = await asyncio.to_thread(self._signer.sign, url, headers, data, given)
+        # botocore tells by the type whether it can be hashed.
+        view = memoryview(data)
+        signed = await asyncio.to_thread(self._signer.sign, url, headers, view, given)
         answer = await self.ask(delivery, "PUT", url, headers=signed, accepted=_REFUSED, body=data)
         self._check(answer)
 

@@ -62,7 +62,7 @@ class FakeLimit:
 def clock(monkeypatch: pytest.MonkeyPatch) -> FakeLoop:
     """The time that the body's stall is counted by."""
     loop = FakeLoop()
-    monkeypatch.setattr(_body.asyncio, "get_running_loop", lambda: loop)
+    monkeypatch.setattr(asyncio, "get_running_loop", lambda: loop)
     return loop
 
 
