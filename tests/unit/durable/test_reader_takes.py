@@ -165,6 +165,8 @@ async def test_other_servers_changes(fake: FakeOrthanc, monkeypatch: pytest.Monk
     fake.backend = "postgresql"
     got = subscribe_instances()
     async with running(MemoryStore()):
+        await until(lambda: any("&limit" in uri for uri in fake.asked))
+        await asyncio.sleep(0.01)
         fake.change("NewInstance", "a")
         await until(lambda: got == ["a"])
 
