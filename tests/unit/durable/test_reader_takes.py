@@ -165,6 +165,8 @@ async def test_other_servers_changes(fake: FakeOrthanc, monkeypatch: pytest.Monk
     fake.backend = "postgresql"
     got = subscribe_instances()
     async with running(MemoryStore()):
+        await until(lambda: any("&limit" in uri for uri in fake.asked))
+        await asyncio.sleep(0.01)
         fake.change("NewInstance", "a")
         await until(lambda: got == ["a"])
 
@@ -231,3 +233,20 @@ async def test_another_server_has_taken_over(fake: FakeOrthanc) -> None:
         await asyncio.sleep(0.1)
         assert store.calls.count("advance") == before + 1
     assert got == ["a"]
+
+
+async def test_the_clock_was_set_back_while_orthanc_was_down(
+    fake: FakeOrthanc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came since then seems older than the subscription, and is delivered all the same."""
+    monkeypatch.setattr(orthanc, "GetConfiguration", lambda: '{"StableAge": 0}')
+    got = subscribe_studies()
+    store = MemoryStore()
+    fake.now = 10000
+    async with running(store):
+        pass
+    fake.now = 500
+    fake.study("later")
+    fake.now = 600
+    async with running(store):
+        await until(lambda: got == ["later"])
