@@ -300,11 +300,3 @@ async def test_a_long_answer_is_cut(fake: FakeOrthanc) -> None:
         await send.http.close()
     assert [answer.whole for answer in answers] == [False, True]
     assert len(answers[0].body) < 1_000_000 == len(answers[1].body)
-
-
-async def test_what_is_no_url_after_all(fake: FakeOrthanc) -> None:
-    """What only the client finds out is a dead letter that names the URL."""
-    send = forward.to_webhook("https://pacs.example:99999")
-    with pytest.raises(forward.GiveUp, match=r"https://pacs\.example:99999") as caught:
-        await send(fake.study)
-    assert caught.value.reason == "configuration"

@@ -48,7 +48,7 @@ async def values(fake: FakeOrthanc, text: str) -> str:
     """Return a text filled for the instance, as it is in Orthanc."""
     (item,) = await _source.listing(fake.study)
     template = Template(text, "x")
-    return template.fill(await Fields(fake.study, transformed=False).of(template, item, b""))
+    return template.fill(await Fields(fake.study, None).of(template, item, b""))
 
 
 async def test_fields_of_an_instance(fake: FakeOrthanc) -> None:
@@ -111,7 +111,7 @@ async def test_fields_of_a_file_that_was_changed(
 async def test_fields_of_a_zip(fake: FakeOrthanc, resource: Resource | None, filled: str) -> None:
     """The path of a ZIP has the fields of the resource and of what is above it."""
     template = Template("{patient}|{study}|{series}|{PatientID}|{StudyInstanceUID}", "x")
-    fields = Fields(resource or fake.study, transformed=False)
+    fields = Fields(resource or fake.study, None)
     assert template.fill(await fields.of_resource(template)) == filled
 
 

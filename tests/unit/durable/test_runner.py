@@ -170,7 +170,6 @@ async def test_an_error_at_the_stop() -> None:
             try:
                 await asyncio.sleep(60)
             except asyncio.CancelledError:
-                assert not attempt.current().lost
                 raise error from None
 
         _registry.clear()
@@ -207,27 +206,6 @@ async def test_cancelled_once() -> None:
     await running.close()
     assert cleaned == [True]
     assert (store.rows[1].attempts, store.rows[1].interruptions) == (1, 0)
-
-
-async def test_lost_is_told() -> None:
-    """A handler can tell that somebody has cancelled its entry from a timeout or a stop."""
-    told = []
-
-    async def handler(_: int) -> None:
-        try:
-            await asyncio.sleep(60)
-        finally:
-            told.append(attempt.current().lost)
-
-    add_queue(handler)
-    store = MemoryStore()
-    async with running_engine(store) as running:
-        id_ = await add(running)
-        await until(running.running)
-        await asyncio.sleep(0)
-        await running.cancel([id_])
-        await until(lambda: told)
-    assert told == [True]
 
 
 async def test_one_that_does_not_end(
