@@ -22,7 +22,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto startup_patience = 10s; // how long a request waits for on_startup
+constexpr auto request_patience = 10s; // how long a request waits for on_startup
 constexpr auto register_patience = 5s; // how long a late registration waits for requests
 
 class RestMessage final : public runtime::Message {
@@ -40,9 +40,9 @@ private:
     std::shared_ptr<RestCall> call_;
 };
 
-OrthancPluginErrorCode refuse(OrthancPluginContext* context, OrthancPluginRestOutput* output,
-                              const char* uri, OrthancPluginHttpMethod method,
-                              const char* message) {
+OrthancPluginErrorCode refuse_request(OrthancPluginContext* context,
+                                      OrthancPluginRestOutput* output, const char* uri,
+                                      OrthancPluginHttpMethod method, const char* message) {
     const std::string body = error_body(503, "Service Unavailable", message, method, uri);
     OrthancPluginSetHttpHeader(context, output, "Retry-After", "5");
     sdk::send_status(503, body, "application/json")->run(context, output);
@@ -55,7 +55,7 @@ std::shared_ptr<RestCall> admit(std::size_t route, const char* uri,
                                 const OrthancPluginHttpRequest* request,
                                 std::shared_ptr<ChunkedBody> chunks, const char*& refusal) {
     auto& runtime = runtime::Runtime::get();
-    const auto gate = runtime.gate.pass(startup_patience);
+    const auto gate = runtime.gate.pass(request_patience);
     refusal =
         gate == runtime::Gate::State::Starting ? "Orthanc is starting" : "Orthanc is stopping";
     if (gate != runtime::Gate::State::Open) {
@@ -128,8 +128,8 @@ OrthancPluginErrorCode execute(OrthancPluginServerChunkedRequestReader* reader,
             return OrthancPluginErrorCode_Plugin;
         }
         return call ? call->serve(scope.context(), output)
-                    : refuse(scope.context(), output, request.uri.c_str(), request.method,
-                             request.refusal);
+                    : refuse_request(scope.context(), output, request.uri.c_str(), request.method,
+                                     request.refusal);
     });
 }
 
@@ -342,7 +342,7 @@ OrthancPluginErrorCode enter_rest(std::size_t route, OrthancPluginRestOutput* ou
         const char* refusal = nullptr;
         const auto call = admit(route, uri, request, nullptr, refusal);
         return call ? call->serve(scope.context(), output)
-                    : refuse(scope.context(), output, uri, request->method, refusal);
+                    : refuse_request(scope.context(), output, uri, request->method, refusal);
     });
 }
 
