@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::int32_t refuse = 0; // HTTP 403
 constexpr std::int32_t allow = 1;
-constexpr std::int32_t failure = -1; // HTTP 500: the client sees that nothing was decided
+constexpr std::int32_t not_decided = -1; // HTTP 500: the client sees that nothing was decided
 
 class HttpFilterQuestion final : public Question {
 public:
@@ -52,13 +52,13 @@ private:
 std::int32_t decide(const HttpFilterQuestion::Request& request) {
     const auto registry = Registry::current();
     if (!registry || !may_ask({})) {
-        return failure;
+        return not_decided;
     }
     for (const Handler* handler : handlers_of(registry, Family::HttpFilter)) {
         const auto question = std::make_shared<HttpFilterQuestion>(request);
         const Verdict verdict = consult(registry, *handler, question);
         if (verdict == Verdict::Refused) {
-            return failure;
+            return not_decided;
         }
         if (verdict == Verdict::Answered && !question->allowed()) {
             return refuse;
@@ -71,7 +71,7 @@ std::int32_t on_request(OrthancPluginHttpMethod method, const char* uri, const c
                         std::uint32_t headers_count, const char* const* headers_keys,
                         const char* const* headers_values, std::uint32_t get_count,
                         const char* const* get_keys, const char* const* get_values) noexcept {
-    return in_callback(failure, [&] {
+    return in_callback(not_decided, [&] {
         return decide({method,
                        {uri, ip, headers_count, headers_keys, headers_values, get_count, get_keys,
                         get_values}});

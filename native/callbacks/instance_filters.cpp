@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::int32_t discard = 0;
 constexpr std::int32_t keep = 1;
-constexpr std::int32_t failure = -1; // HTTP 500, or 0xA700 to who sends by C-STORE
+constexpr std::int32_t not_filtered = -1; // HTTP 500, or 0xA700 to who sends by C-STORE
 
 // What a sender of C-STORE understands as "not stored, send it again": out of resources.
 constexpr std::int32_t dimse_failure = 0xa700;
@@ -94,14 +94,14 @@ bool each_filter(Family family, const OrthancPluginDicomInstance* instance, cons
 }
 
 std::int32_t on_instance(const OrthancPluginDicomInstance* instance) noexcept {
-    return in_callback(failure, [&] {
+    return in_callback(not_filtered, [&] {
         std::int32_t decision = keep;
         const bool decided = each_filter(Family::DicomInstanceFilter, instance,
                                          "an incoming instance", [&](std::int32_t value) {
                                              decision = value;
                                              return decision == keep;
                                          });
-        return decided ? decision : failure;
+        return decided ? decision : not_filtered;
     });
 }
 

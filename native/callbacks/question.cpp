@@ -154,7 +154,7 @@ private:
 };
 
 // The question whose plain handler runs on this thread.
-thread_local Pending* running_here = nullptr;
+thread_local Pending* asked_here = nullptr;
 
 // Holds the question of the `async def` handler that a task belongs to. Made once per process.
 PyObject* current_question() {
@@ -172,8 +172,8 @@ void refuse_to_hang(const Pending& pending, const std::string& call) {
 }
 
 void check_hang(const std::string& call) {
-    if (running_here != nullptr) {
-        refuse_to_hang(*running_here, call);
+    if (asked_here != nullptr) {
+        refuse_to_hang(*asked_here, call);
         return;
     }
     PyObject* value = nullptr;
@@ -263,7 +263,7 @@ void Pending::start() {
 
 void Pending::call_plain() {
     const runtime::WithGil with;
-    Pending* const outer = std::exchange(running_here, this);
+    Pending* const outer = std::exchange(asked_here, this);
     try {
         registry_->host.plain_answer(shared_from_this(), handler_.callable, question_->arguments(),
                                      question_->keywords());
@@ -274,7 +274,7 @@ void Pending::call_plain() {
         sdk::Server::get().log_error((describe() + ": " + error.what()).c_str());
         fail();
     }
-    running_here = outer;
+    asked_here = outer;
 }
 
 Outcome Pending::wait() {

@@ -111,7 +111,7 @@ private:
 
 // "Modified" without a modified instance: the one answer that Orthanc always turns into a failure
 // which the sender sees. A discard would tell it that the instance is stored.
-OrthancPluginReceivedInstanceAction refuse(OrthancPluginMemoryBuffer64* modified) {
+OrthancPluginReceivedInstanceAction refuse_instance(OrthancPluginMemoryBuffer64* modified) {
     modified->data = nullptr;
     modified->size = 0;
     return OrthancPluginReceivedInstanceAction_Modify;
@@ -125,13 +125,13 @@ OrthancPluginReceivedInstanceAction decide(OrthancPluginMemoryBuffer64* modified
             (std::string("an instance received ") + sender(origin) +
              " is refused while Orthanc starts or stops: its sender has to send it again")
                 .c_str());
-        return refuse(modified);
+        return refuse_instance(modified);
     }
     for (const Handler* handler : handlers_of(registry, Family::ReceivedInstance)) {
         const auto question = std::make_shared<ReceivedQuestion>(dicom, origin, *handler);
         const Verdict verdict = consult(registry, *handler, question);
         if (verdict == Verdict::Refused) {
-            return refuse(modified);
+            return refuse_instance(modified);
         }
         if (verdict == Verdict::Answered) {
             if (question->discarded()) {
@@ -152,7 +152,7 @@ OrthancPluginReceivedInstanceAction on_received(OrthancPluginMemoryBuffer64* mod
                                                 OrthancPluginInstanceOrigin origin) noexcept {
     const auto decision = in_callback<std::optional<OrthancPluginReceivedInstanceAction>>(
         std::nullopt, [&] { return decide(modified, {data, size, nullptr, nullptr}, origin); });
-    return decision ? *decision : refuse(modified);
+    return decision ? *decision : refuse_instance(modified);
 }
 
 } // namespace

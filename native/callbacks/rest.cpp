@@ -2,7 +2,6 @@
 
 #include <pybind11/stl.h>
 
-#include <array>
 #include <thread>
 #include <utility>
 
@@ -12,6 +11,7 @@
 #include "../sdk/server.hpp"
 #include "boundary.hpp"
 #include "rest_call.hpp"
+#include "rest_entries.hpp"
 #include "served.hpp"
 
 namespace py = pybind11;
@@ -22,7 +22,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto startup_patience = 10s; // how long a request waits for on_startup
+constexpr auto request_patience = 10s; // how long a request waits for on_startup
 constexpr auto register_patience = 5s; // how long a late registration waits for requests
 
 class RestMessage final : public runtime::Message {
@@ -40,9 +40,9 @@ private:
     std::shared_ptr<RestCall> call_;
 };
 
-OrthancPluginErrorCode refuse(OrthancPluginContext* context, OrthancPluginRestOutput* output,
-                              const char* uri, OrthancPluginHttpMethod method,
-                              const char* message) {
+OrthancPluginErrorCode refuse_request(OrthancPluginContext* context,
+                                      OrthancPluginRestOutput* output, const char* uri,
+                                      OrthancPluginHttpMethod method, const char* message) {
     const std::string body = error_body(503, "Service Unavailable", message, method, uri);
     OrthancPluginSetHttpHeader(context, output, "Retry-After", "5");
     sdk::send_status(503, body, "application/json")->run(context, output);
@@ -55,7 +55,7 @@ std::shared_ptr<RestCall> admit(std::size_t route, const char* uri,
                                 const OrthancPluginHttpRequest* request,
                                 std::shared_ptr<ChunkedBody> chunks, const char*& refusal) {
     auto& runtime = runtime::Runtime::get();
-    const auto gate = runtime.gate.pass(startup_patience);
+    const auto gate = runtime.gate.pass(request_patience);
     refusal =
         gate == runtime::Gate::State::Starting ? "Orthanc is starting" : "Orthanc is stopping";
     if (gate != runtime::Gate::State::Open) {
@@ -90,20 +90,6 @@ std::shared_ptr<RestCall> admit(std::size_t route, const char* uri,
     return call;
 }
 
-OrthancPluginErrorCode handle(std::size_t route, OrthancPluginRestOutput* output, const char* uri,
-                              const OrthancPluginHttpRequest* request) noexcept {
-    return in_callback(OrthancPluginErrorCode_Plugin, [&] {
-        const sdk::WorkerScope scope;
-        if (scope.context() == nullptr) {
-            return OrthancPluginErrorCode_Plugin;
-        }
-        const char* refusal = nullptr;
-        const auto call = admit(route, uri, request, nullptr, refusal);
-        return call ? call->serve(scope.context(), output)
-                    : refuse(scope.context(), output, uri, request->method, refusal);
-    });
-}
-
 // A POST or PUT whose body arrives in chunks: Orthanc's thread comes back for each of them, and at
 // last for the answer. Owner: Orthanc, from create_reader() to finalize_reader().
 struct ChunkedRequest {
@@ -116,23 +102,6 @@ struct ChunkedRequest {
 
 ChunkedRequest& request_of(OrthancPluginServerChunkedRequestReader* reader) {
     return *reinterpret_cast<ChunkedRequest*>(reader);
-}
-
-template <std::size_t Route>
-OrthancPluginErrorCode create_reader(OrthancPluginServerChunkedRequestReader** reader,
-                                     const char* uri,
-                                     const OrthancPluginHttpRequest* request) noexcept {
-    return in_callback(OrthancPluginErrorCode_Plugin, [&] {
-        auto chunked = std::make_unique<ChunkedRequest>();
-        chunked->uri = uri;
-        chunked->method = request->method;
-        chunked->call = admit(Route, uri, request, chunked->body, chunked->refusal);
-        if (chunked->call) {
-            chunked->call->wait_until_read();
-        }
-        *reader = reinterpret_cast<OrthancPluginServerChunkedRequestReader*>(chunked.release());
-        return OrthancPluginErrorCode_Success;
-    });
 }
 
 OrthancPluginErrorCode add_chunk(OrthancPluginServerChunkedRequestReader* reader, const void* data,
@@ -159,8 +128,8 @@ OrthancPluginErrorCode execute(OrthancPluginServerChunkedRequestReader* reader,
             return OrthancPluginErrorCode_Plugin;
         }
         return call ? call->serve(scope.context(), output)
-                    : refuse(scope.context(), output, request.uri.c_str(), request.method,
-                             request.refusal);
+                    : refuse_request(scope.context(), output, request.uri.c_str(), request.method,
+                                     request.refusal);
     });
 }
 
@@ -175,38 +144,18 @@ void finalize_reader(OrthancPluginServerChunkedRequestReader* reader) noexcept {
     });
 }
 
-template <std::size_t Route>
-OrthancPluginErrorCode entry(OrthancPluginRestOutput* output, const char* uri,
-                             const OrthancPluginHttpRequest* request) noexcept {
-    return handle(Route, output, uri, request);
-}
-
-template <std::size_t... Routes>
-constexpr auto make_entries(std::index_sequence<Routes...> /*unused*/) {
-    return std::array<OrthancPluginRestCallback, sizeof...(Routes)>{entry<Routes>...};
-}
-
-constexpr auto entries = make_entries(std::make_index_sequence<most_routes>());
-
-template <std::size_t... Routes>
-constexpr auto make_readers(std::index_sequence<Routes...> /*unused*/) {
-    return std::array<OrthancPluginServerChunkedRequestReaderFactory, sizeof...(Routes)>{
-        create_reader<Routes>...};
-}
-
-constexpr auto readers = make_readers(std::make_index_sequence<most_routes>());
-
 constexpr int chunked_form = 1; // Handler::form of a route whose bodies come in chunks
 
 // Thread: any. GIL: not held.
 void enter_route(OrthancPluginContext* context, const std::string& pattern, std::size_t route,
                  int form) {
+    const RestEntry entry = rest_entry(route);
     if (form == chunked_form) {
-        OrthancPluginRegisterChunkedRestCallback(context, pattern.c_str(), entries[route],
-                                                 readers[route], entries[route], readers[route],
-                                                 add_chunk, execute, finalize_reader);
+        OrthancPluginRegisterChunkedRestCallback(context, pattern.c_str(), entry.answer,
+                                                 entry.read, entry.answer, entry.read, add_chunk,
+                                                 execute, finalize_reader);
     } else {
-        OrthancPluginRegisterRestCallbackNoLock(context, pattern.c_str(), entries[route]);
+        OrthancPluginRegisterRestCallbackNoLock(context, pattern.c_str(), entry.answer);
     }
 }
 
@@ -381,6 +330,38 @@ py::object register_rest_callback_later(const std::string& pattern, py::object c
 }
 
 } // namespace
+
+OrthancPluginErrorCode enter_rest(std::size_t route, OrthancPluginRestOutput* output,
+                                  const char* uri,
+                                  const OrthancPluginHttpRequest* request) noexcept {
+    return in_callback(OrthancPluginErrorCode_Plugin, [&] {
+        const sdk::WorkerScope scope;
+        if (scope.context() == nullptr) {
+            return OrthancPluginErrorCode_Plugin;
+        }
+        const char* refusal = nullptr;
+        const auto call = admit(route, uri, request, nullptr, refusal);
+        return call ? call->serve(scope.context(), output)
+                    : refuse_request(scope.context(), output, uri, request->method, refusal);
+    });
+}
+
+OrthancPluginErrorCode open_rest_body(std::size_t route,
+                                      OrthancPluginServerChunkedRequestReader** reader,
+                                      const char* uri,
+                                      const OrthancPluginHttpRequest* request) noexcept {
+    return in_callback(OrthancPluginErrorCode_Plugin, [&] {
+        auto chunked = std::make_unique<ChunkedRequest>();
+        chunked->uri = uri;
+        chunked->method = request->method;
+        chunked->call = admit(route, uri, request, chunked->body, chunked->refusal);
+        if (chunked->call) {
+            chunked->call->wait_until_read();
+        }
+        *reader = reinterpret_cast<OrthancPluginServerChunkedRequestReader*>(chunked.release());
+        return OrthancPluginErrorCode_Success;
+    });
+}
 
 void add_rest(py::module_& module) {
     module.def("RegisterRestCallback", &register_rest_callback<0>, py::arg(), py::arg(),

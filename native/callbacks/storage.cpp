@@ -20,7 +20,7 @@ namespace {
 // Orthanc itself needs its files: before on_startup, and for what ends while it drains.
 constexpr When always{false, true};
 
-constexpr auto failure = OrthancPluginErrorCode_StorageAreaPlugin;
+constexpr auto storage_failure = OrthancPluginErrorCode_StorageAreaPlugin;
 
 // Asks the only handler of a family. What fails here fails in Orthanc: nothing is lost in silence.
 OrthancPluginErrorCode put(Family family, const std::shared_ptr<FileQuestion>& question) {
@@ -31,10 +31,10 @@ OrthancPluginErrorCode put(Family family, const std::shared_ptr<FileQuestion>& q
             (question->describe() +
              " fails: the storage area of the script is not there while Orthanc stops")
                 .c_str());
-        return failure;
+        return storage_failure;
     }
     if (ask(registry, *handlers.front(), question) != Outcome::Answered) {
-        return failure;
+        return storage_failure;
     }
     if (question->code() != OrthancPluginErrorCode_Success) {
         sdk::Server::get().log_error((handlers.front()->name + ", " + question->describe() +
@@ -57,7 +57,7 @@ OrthancPluginErrorCode fill(OrthancPluginMemoryBuffer64* target, const Content& 
 
 OrthancPluginErrorCode create(const char* uuid, const void* content, std::int64_t size,
                               OrthancPluginContentType type) noexcept {
-    return in_callback(failure, [&] {
+    return in_callback(storage_failure, [&] {
         return put(Family::StorageCreate,
                    std::make_shared<CreateQuestion>(uuid, type, content,
                                                     static_cast<std::uint64_t>(size)));
@@ -66,13 +66,13 @@ OrthancPluginErrorCode create(const char* uuid, const void* content, std::int64_
 
 OrthancPluginErrorCode read_whole(OrthancPluginMemoryBuffer64* target, const char* uuid,
                                   OrthancPluginContentType type) noexcept {
-    return in_callback(failure, [&] {
+    return in_callback(storage_failure, [&] {
         const auto question = std::make_shared<ReadQuestion>(uuid, type);
         auto code = put(Family::StorageRead, question);
         if (code == OrthancPluginErrorCode_Success) {
             const sdk::WorkerScope scope;
             code = scope.context() == nullptr
-                       ? failure
+                       ? storage_failure
                        : OrthancPluginCreateMemoryBuffer64(scope.context(), target,
                                                            question->content().size());
         }
@@ -82,7 +82,7 @@ OrthancPluginErrorCode read_whole(OrthancPluginMemoryBuffer64* target, const cha
 
 OrthancPluginErrorCode read_range(OrthancPluginMemoryBuffer64* target, const char* uuid,
                                   OrthancPluginContentType type, std::uint64_t start) noexcept {
-    return in_callback(failure, [&] {
+    return in_callback(storage_failure, [&] {
         const auto question = std::make_shared<ReadQuestion>(uuid, type);
         question->of_range(start, target->size);
         const auto code = put(Family::StorageReadRange, question);
@@ -91,7 +91,7 @@ OrthancPluginErrorCode read_range(OrthancPluginMemoryBuffer64* target, const cha
 }
 
 OrthancPluginErrorCode remove(const char* uuid, OrthancPluginContentType type) noexcept {
-    return in_callback(failure, [&] {
+    return in_callback(storage_failure, [&] {
         return put(Family::StorageRemove, std::make_shared<RemoveQuestion>(uuid, type));
     });
 }
@@ -103,7 +103,7 @@ OrthancPluginErrorCode create_custom(OrthancPluginMemoryBuffer* custom_data, con
                                      OrthancPluginContentType type,
                                      OrthancPluginCompressionType compression,
                                      const OrthancPluginDicomInstance* instance) noexcept {
-    return in_callback(failure, [&] {
+    return in_callback(storage_failure, [&] {
         const auto question = std::make_shared<CreateQuestion>(uuid, type, content, size);
         std::optional<sdk::Loan<sdk::BorrowedInstance>> loan;
         if (instance != nullptr) {
@@ -116,7 +116,7 @@ OrthancPluginErrorCode create_custom(OrthancPluginMemoryBuffer* custom_data, con
             const sdk::WorkerScope scope;
             code =
                 scope.context() == nullptr
-                    ? failure
+                    ? storage_failure
                     : OrthancPluginCreateMemoryBuffer(scope.context(), custom_data,
                                                       static_cast<std::uint32_t>(answer.size()));
             if (code == OrthancPluginErrorCode_Success) {
@@ -131,7 +131,7 @@ OrthancPluginErrorCode read_range_custom(OrthancPluginMemoryBuffer64* target, co
                                          OrthancPluginContentType type, std::uint64_t start,
                                          const void* custom_data,
                                          std::uint32_t custom_data_size) noexcept {
-    return in_callback(failure, [&] {
+    return in_callback(storage_failure, [&] {
         const auto question = std::make_shared<ReadQuestion>(uuid, type);
         question->of_range(start, target->size);
         question->extend({custom_data, custom_data_size});
@@ -143,7 +143,7 @@ OrthancPluginErrorCode read_range_custom(OrthancPluginMemoryBuffer64* target, co
 OrthancPluginErrorCode remove_custom(const char* uuid, OrthancPluginContentType type,
                                      const void* custom_data,
                                      std::uint32_t custom_data_size) noexcept {
-    return in_callback(failure, [&] {
+    return in_callback(storage_failure, [&] {
         const auto question = std::make_shared<RemoveQuestion>(uuid, type);
         question->extend({custom_data, custom_data_size});
         return put(Family::StorageRemove, question);

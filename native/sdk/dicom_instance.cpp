@@ -266,7 +266,7 @@ PyObject* awaitable_method(PyObject* self, PyObject* const* values, Py_ssize_t c
     });
 }
 
-void deallocate(PyObject* self) {
+void deallocate_instance(PyObject* self) {
     Source* const source = reinterpret_cast<InstanceObject*>(self)->source;
     if (auto* const owned = std::get_if<Owned>(source)) {
         const WorkerScope scope; // frees memory only: no lock, so the GIL may be held
@@ -284,7 +284,7 @@ void deallocate(PyObject* self) {
     method(ops::Op::name, blocking_method<ops::Op>, documentation),                               \
         method(ops::Op::awaitable, awaitable_method<ops::Op>, nullptr),
 
-PyMethodDef methods[] = {
+PyMethodDef instance_methods[] = {
     ORTHANC_ASYNC_DICOM_INSTANCE_OPS(METHODS){nullptr, nullptr, 0, nullptr},
 };
 
@@ -331,8 +331,8 @@ py::object make_instance_snapshot(std::shared_ptr<const InstanceSnapshot> snapsh
 
 void add_dicom_instance(py::module_& module) {
     PyType_Slot slots[] = {
-        {Py_tp_dealloc, reinterpret_cast<void*>(&deallocate)},
-        {Py_tp_methods, methods},
+        {Py_tp_dealloc, reinterpret_cast<void*>(&deallocate_instance)},
+        {Py_tp_methods, instance_methods},
         {Py_tp_doc, const_cast<char*>("A DICOM instance that Orthanc has received, or that was "
                                       "made with CreateDicomInstance.")},
         {0, nullptr},

@@ -36,11 +36,11 @@ Py_ssize_t length(PyObject* self) noexcept {
     return buffer_of(self)->size;
 }
 
-PyObject* represent(PyObject* self) noexcept {
+PyObject* represent_buffer(PyObject* self) noexcept {
     return PyUnicode_FromFormat("<orthanc.MemoryBuffer of %zd bytes>", buffer_of(self)->size);
 }
 
-void deallocate(PyObject* self) {
+void deallocate_buffer(PyObject* self) {
     MemoryBufferObject* const buffer = buffer_of(self);
     if (buffer->data != nullptr) {
         buffer->free(buffer->data);
@@ -84,8 +84,8 @@ py::object make_memory_buffer(void* data, std::uint64_t size, Free free) {
 
 void add_memory_buffer(py::module_& module) {
     static PyType_Slot slots[] = {
-        {Py_tp_dealloc, reinterpret_cast<void*>(&deallocate)},
-        {Py_tp_repr, reinterpret_cast<void*>(&represent)},
+        {Py_tp_dealloc, reinterpret_cast<void*>(&deallocate_buffer)},
+        {Py_tp_repr, reinterpret_cast<void*>(&represent_buffer)},
         {Py_sq_length, reinterpret_cast<void*>(&length)},
         {Py_bf_getbuffer, reinterpret_cast<void*>(&get_buffer)},
         {Py_tp_doc, const_cast<char*>("Memory that Orthanc has allocated, read in place: see "

@@ -347,14 +347,14 @@ PyObject* send_http_status(PyObject* self, PyObject* const* values, Py_ssize_t c
     });
 }
 
-void deallocate(PyObject* self) {
+void deallocate_output(PyObject* self) {
     PyTypeObject* const type = Py_TYPE(self);
     delete reinterpret_cast<RestOutputObject*>(self)->target; // NOLINT: owned by the object
     type->tp_free(self);
     Py_DECREF(type);
 }
 
-PyObject* represent(PyObject* self) noexcept {
+PyObject* represent_output(PyObject* self) noexcept {
     return guarded([&]() -> py::object {
         return py::str("<orthanc.RestOutput of " + target_of(self)->describe() + ">");
     });
@@ -377,7 +377,7 @@ constexpr Spelling own = Spelling::Own;
     method(ops::Op::name, waited<ops::Op>, documentation<ops::Op>),                               \
         method(ops::Op::awaitable, awaited<ops::Op>, nullptr)
 
-PyMethodDef methods[] = {
+PyMethodDef output_methods[] = {
     method("AnswerBuffer", answer<official>, documentation<ops::AnswerBuffer>),
     method("answer_buffer", answer<own>, nullptr),
     method("SetHttpHeader", set_header, documentation<ops::SetHttpHeader>),
@@ -433,9 +433,9 @@ std::shared_ptr<OutputTarget> rest_output_target(py::handle output) {
 
 void add_rest_output(py::module_& module) {
     PyType_Slot slots[] = {
-        {Py_tp_dealloc, reinterpret_cast<void*>(&deallocate)},
-        {Py_tp_repr, reinterpret_cast<void*>(&represent)},
-        {Py_tp_methods, methods},
+        {Py_tp_dealloc, reinterpret_cast<void*>(&deallocate_output)},
+        {Py_tp_repr, reinterpret_cast<void*>(&represent_output)},
+        {Py_tp_methods, output_methods},
         {Py_tp_doc, const_cast<char*>("What a REST handler answers with. Valid until it ends.")},
         {0, nullptr},
     };
