@@ -42,6 +42,9 @@ def python(report: Path) -> tuple[int, int, int]:
 def main(folder: Path) -> int:
     """Print the sum; return 1 when something failed or nothing ran."""
     passed, failed, skipped = python(folder / "pytest.xml")
+    for report in folder.glob("pytest-long.xml"):
+        more, worse, left = python(report)
+        passed, failed, skipped = passed + more, failed + worse, skipped + left
     for log in sorted(folder.glob("native-*.log")):
         more, worse = native(log)
         passed, failed = passed + more, failed + worse
