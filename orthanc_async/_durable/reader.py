@@ -407,6 +407,6 @@ def _entry(
             updated = info.get("LastUpdate", "")
         key = deliveries.stable_key(level, id_, updated)
     else:
-        # The number alone would come again if the index were replaced.
-        key = f"change/{seq}/{change['Date']}"
+        # The number alone would come again if the index were replaced, also within a second.
+        key = f"change/{seq}/{change['Date']}/{id_}"
     return deliveries.entry(name, key, change["ChangeType"], level, id_, updated=updated, seq=seq)

@@ -428,7 +428,11 @@ def test_many_instances(
     }
 
     expected = sorted(
-        (f"change/{change['Seq']}/{change['Date']}", names[change["ChangeType"]], change["ID"])
+        (
+            f"change/{change['Seq']}/{change['Date']}/{change['ID']}",
+            names[change["ChangeType"]],
+            change["ID"],
+        )
         for change in server.http.get("/changes?limit=1000").json()["Changes"]
         if change["ChangeType"] in names
     )

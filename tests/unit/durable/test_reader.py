@@ -165,6 +165,22 @@ async def test_another_older_index(fake: FakeOrthanc) -> None:
         await until(lambda: got[-1] == "other")
 
 
+async def test_another_index_of_the_same_second(fake: FakeOrthanc) -> None:
+    """A change with the number and the date of one that was taken is another one nevertheless."""
+    got = subscribe_instances()
+    store = MemoryStore()
+    async with running(store):
+        fake.now = 10
+        for number in range(3):
+            fake.change("NewInstance", f"i{number}")
+        await caught_up(store, fake)
+        await until(lambda: len(got) == 3)
+    fake.changes.clear()
+    fake.change("NewInstance", "other")
+    async with running(store):
+        await until(lambda: got[-1] == "other")
+
+
 async def test_another_index(fake: FakeOrthanc) -> None:
     """Where the change at the cursor is another one, the index is read from its beginning."""
     got = subscribe_instances()

@@ -66,7 +66,7 @@ async def test_each_takes_its_own(fake: FakeOrthanc) -> None:
     assert changes == [(CHANGE.NEW_STUDY, study), (CHANGE.UPDATED_METADATA, study)]
     kept = {row.queue: row for row in store.rows.values()}
     assert kept["studies"].resource == "/studies/s"
-    assert kept["instances"].key == f"change/1/{fake.text(0)}"
+    assert kept["instances"].key == f"change/1/{fake.text(0)}/i"
 
 
 async def test_since(fake: FakeOrthanc) -> None:
