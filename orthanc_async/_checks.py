@@ -14,9 +14,7 @@ def number(where: str, name: str, value: object, least: float, most: float) -> f
     Raises:
         TypeError, ValueError: It is none; `where` names who was given it in the text.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        message = f"{where}: {name} must be a number, not {value!r}"
-        raise TypeError(message)
+    value = _typed(where, name, value, "a number")
     # Compared before it is converted: an int may be too large for a float. NaN is not within.
     if not least <= value <= most:
         message = f"{where}: {name} must be from {least:g} to {most:g}, not {value!r:.30}"
@@ -30,9 +28,7 @@ def duration(where: str, name: str, value: object) -> float:
     Raises:
         TypeError, ValueError: It is none.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        message = f"{where}: {name} must be a number of seconds, not {value!r}"
-        raise TypeError(message)
+    value = _typed(where, name, value, "a number of seconds")
     if not 0 <= value <= LONGEST:
         message = (
             f"{where}: {name} must be finite and from 0 to {LONGEST:.0f} seconds (100 years), "
@@ -54,9 +50,7 @@ def seconds(where: str, name: str, value: object, why: str = "") -> float:
     Raises:
         TypeError, ValueError: It is none.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        message = f"{where}: {name} must be a number of seconds, not {value!r}"
-        raise TypeError(message)
+    value = _typed(where, name, value, "a number of seconds")
     if not 0 < value <= LONGEST:
         message = (
             f"{where}: {name} must be above 0 and finite, {LONGEST:.0f} (100 years) at most, not "
@@ -72,9 +66,7 @@ def count(where: str, name: str, value: object) -> int:
     Raises:
         TypeError, ValueError: It is none.
     """
-    if isinstance(value, bool) or not isinstance(value, int):
-        message = f"{where}: {name} must be a whole number, not {value!r}"
-        raise TypeError(message)
+    value = _whole(where, name, value)
     if not 0 <= value < 2**63:
         message = f"{where}: {name} must be from 0 to 2**63 - 1, not {value}"
         raise ValueError(message)
@@ -87,9 +79,7 @@ def whole(where: str, name: str, value: object) -> int:
     Raises:
         TypeError, ValueError: It is none.
     """
-    if isinstance(value, bool) or not isinstance(value, int):
-        message = f"{where}: {name} must be a whole number, not {value!r}"
-        raise TypeError(message)
+    value = _whole(where, name, value)
     if not 1 <= value <= _MOST:
         limit = f"at least 1, not {value}" if value < 1 else f"at most {_MOST}"
         message = f"{where}: {name} must be {limit}"
@@ -109,4 +99,19 @@ def text(where: str, name: str, value: object) -> str:
     if not value:
         message = f"{where}: {name} must not be empty"
         raise ValueError(message)
+    return value
+
+
+def _typed(where: str, name: str, value: object, what: str) -> float:
+    # Not converted: see `number`.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        message = f"{where}: {name} must be {what}, not {value!r}"
+        raise TypeError(message)
+    return value
+
+
+def _whole(where: str, name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        message = f"{where}: {name} must be a whole number, not {value!r}"
+        raise TypeError(message)
     return value

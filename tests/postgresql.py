@@ -160,6 +160,19 @@ def url(folder: Path, database: str = "postgres") -> str:
     return f"postgresql://{USER}@/{database}?host={folder}"
 
 
+def orthanc_index(folder: Path | str, password: str = "") -> dict[str, object]:
+    """Return the section of Orthanc's configuration for an index in the server's database."""
+    return {
+        "EnableIndex": True,
+        "EnableStorage": False,
+        "Host": str(folder),
+        "Database": "postgres",
+        "Username": USER,
+        "Password": password,
+        "Lock": False,
+    }
+
+
 def _answers(folder: Path, process: subprocess.Popen[bytes]) -> bool:
     assert process.poll() is None, (folder / "log").read_text()
     try:

@@ -220,8 +220,8 @@ class Run:
             text = _text(error)
         if isinstance(error, GiveUp):
             return self._dead(error.reason, text)
-        fails = _is_of_database(error)
-        if self.entry.resource is not None and _is_of_unknown(error):
+        fails = _is_from(error, _is_of_database)
+        if self.entry.resource is not None and _is_from(error, _is_unknown_resource):
             if await _is_gone(self.entry.resource):
                 return self._dead("gone", text)
             # It is there: so Orthanc answers while its index's server is restarted. But it may
@@ -299,10 +299,10 @@ def _is_surprising(error: BaseException) -> bool:
     return not isinstance(error, (RetryLater, OSError, orthanc.OrthancException))
 
 
-def _is_of_unknown(error: BaseException | None) -> bool:
-    """Tell whether an error comes from a resource's not being there."""
+def _is_from(error: BaseException | None, test: Callable[[BaseException], bool]) -> bool:
+    """Tell whether an error, or one that it comes from, passes a test."""
     while error is not None:
-        if _is_unknown_resource(error):
+        if test(error):
             return True
         error = error.__cause__
     return False
@@ -323,13 +323,9 @@ async def _is_gone(resource: str) -> bool:
     return True
 
 
-def _is_of_database(error: BaseException | None) -> bool:
-    """Tell whether an error comes from the store, or from the database of Orthanc's index."""
-    while error is not None:
-        if isinstance(error, StoreError) or deliveries.is_of_index(error):
-            return True
-        error = error.__cause__
-    return False
+def _is_of_database(error: BaseException) -> bool:
+    """Tell whether an error is the store's, or of the database of Orthanc's index."""
+    return isinstance(error, StoreError) or deliveries.is_of_index(error)
 
 
 def _is_unknown_resource(error: BaseException) -> bool:

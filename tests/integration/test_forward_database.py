@@ -78,15 +78,7 @@ def test_restarted(
             errors=[".*"],
             config={
                 "StableAge": 1,
-                "PostgreSQL": {
-                    "EnableIndex": True,
-                    "EnableStorage": False,
-                    "Host": str(server.folder),
-                    "Database": "postgres",
-                    "Username": postgresql.USER,
-                    "Password": PASSWORD,
-                    "Lock": False,
-                },
+                "PostgreSQL": postgresql.orthanc_index(server.folder, PASSWORD),
             },
         )
         wanted = upload(orthanc, dicom_file, studies)

@@ -57,15 +57,7 @@ def test_cancelled_by_the_other(
                 "StableAge": 1,
                 "OrthancPeers": {"target": [f"{slow.url}/"]},
                 "DatabaseServerIdentifier": name,
-                "PostgreSQL": {
-                    "EnableIndex": True,
-                    "EnableStorage": False,
-                    "Host": database,
-                    "Database": "postgres",
-                    "Username": postgresql.USER,
-                    "Password": "",
-                    "Lock": False,
-                },
+                "PostgreSQL": postgresql.orthanc_index(database),
             },
         )
         for name in ("one", "two")

@@ -53,15 +53,7 @@ def start(
         config={
             "StableAge": 1,
             "DatabaseServerIdentifier": name,
-            "PostgreSQL": {
-                "EnableIndex": True,
-                "EnableStorage": False,
-                "Host": database,
-                "Database": "postgres",
-                "Username": postgresql.USER,
-                "Password": "",
-                "Lock": False,
-            },
+            "PostgreSQL": postgresql.orthanc_index(database),
         },
     )
 

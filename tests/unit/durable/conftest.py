@@ -1,4 +1,4 @@
-"""The stores that the tests run on."""
+"""The stores that the tests run on, and what stands for Orthanc."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import postgresql
 import pytest
+from orthanc_async import _registry
 from orthanc_async._durable.sqlite import SQLiteStore
+from unit.durable.reader_fakes import FakeOrthanc
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -16,6 +18,20 @@ if TYPE_CHECKING:
     from orthanc_async._durable.store import Store
 
 _numbers = itertools.count(1)
+
+
+@pytest.fixture
+def fresh_registry() -> Iterator[None]:
+    """Let nothing that another test has declared be there, nor what this one does stay."""
+    _registry.clear()
+    yield
+    _registry.clear()
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeOrthanc:
+    """Put an Orthanc that is made up in the place of the real one."""
+    return FakeOrthanc.put(monkeypatch)
 
 
 @pytest.fixture(scope="session")

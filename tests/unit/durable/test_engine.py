@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from typing import TYPE_CHECKING
 
 import orthanc
 import pytest
@@ -20,15 +19,7 @@ from orthanc_async._durable.store import (
 from unit.durable.engines import SOON, add, add_queue, running_engine, state, until
 from unit.durable.memory_store import MemoryStore
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture(autouse=True)
-def _fresh() -> Iterator[None]:
-    _registry.clear()
-    yield
-    _registry.clear()
+pytestmark = pytest.mark.usefixtures("fresh_registry")
 
 
 async def test_done() -> None:

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import pytest
-from orthanc_async import _registry
 from orthanc_async._durable import engine
 from orthanc_async._durable.engine import Engine
 from orthanc_async._durable.store import State, StoreError
 from unit.durable.engines import add, add_queue, running_engine, state, until
 from unit.durable.memory_store import MemoryStore
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture(autouse=True)
-def _fresh() -> Iterator[None]:
-    _registry.clear()
-    yield
-    _registry.clear()
+pytestmark = pytest.mark.usefixtures("fresh_registry")
 
 
 class SlowToOpen(MemoryStore):

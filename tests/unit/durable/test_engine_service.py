@@ -7,10 +7,9 @@ import contextlib
 import logging
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from orthanc_async import _registry
 from orthanc_async._durable import attempt, engine, worker
 from orthanc_async._durable.engine import Engine
 from orthanc_async._durable.store import (
@@ -21,15 +20,7 @@ from orthanc_async._durable.store import (
 from unit.durable.engines import add, add_queue, running_engine, state, until
 from unit.durable.memory_store import MemoryStore
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture(autouse=True)
-def _fresh() -> Iterator[None]:
-    _registry.clear()
-    yield
-    _registry.clear()
+pytestmark = pytest.mark.usefixtures("fresh_registry")
 
 
 async def test_stop_gives_back() -> None:

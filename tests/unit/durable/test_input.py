@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from orthanc_async import _registry, forward, tasks
+from orthanc_async import forward, tasks
 from orthanc_async._durable import attempt, options, subscriptions
 from orthanc_async._durable.store import State
 from unit.durable.engines import SOON, add, add_queue, running_engine, state, until
 from unit.durable.memory_store import MemoryStore
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture(autouse=True)
-def _fresh() -> Iterator[None]:
-    _registry.clear()
-    yield
-    _registry.clear()
+pytestmark = pytest.mark.usefixtures("fresh_registry")
 
 
 class Unusual(BaseException):

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import orthanc
 import orthanc_async as oa
 import pytest
-from orthanc_async import _registry
 from orthanc_async._durable import reader, sweep
 from orthanc_async._durable.store import State, StoreDamagedError, StoreError
 from unit.durable.memory_store import MemoryStore
@@ -24,22 +23,12 @@ from unit.durable.reader_fakes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 CHANGE = orthanc.ChangeType
 
 
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> FakeOrthanc:
-    """Put an Orthanc that is made up in the place of the real one."""
-    return FakeOrthanc.put(monkeypatch)
-
-
-@pytest.fixture(autouse=True)
-def _fresh() -> Iterator[None]:
-    _registry.clear()
-    yield
-    _registry.clear()
+pytestmark = pytest.mark.usefixtures("fresh_registry")
 
 
 async def test_pages(fake: FakeOrthanc) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orthanc
 import orthanc_async as oa
 import pytest
-from orthanc_async import _checks, _registry
+from orthanc_async import _checks
 from orthanc_async._durable import options, reader, subscriptions
 from orthanc_async._durable.attempt import Policy, Retry
 from orthanc_async._durable.store import State
@@ -23,23 +23,10 @@ from unit.durable.reader_fakes import (
     until,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 CHANGE = orthanc.ChangeType
 
 
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> FakeOrthanc:
-    """Put an Orthanc that is made up in the place of the real one."""
-    return FakeOrthanc.put(monkeypatch)
-
-
-@pytest.fixture(autouse=True)
-def _fresh() -> Iterator[None]:
-    _registry.clear()
-    yield
-    _registry.clear()
+pytestmark = pytest.mark.usefixtures("fresh_registry")
 
 
 async def test_each_takes_its_own(fake: FakeOrthanc) -> None:

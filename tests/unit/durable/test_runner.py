@@ -17,14 +17,10 @@ from unit.durable.engines import SOON, add, add_queue, running_engine, state, un
 from unit.durable.memory_store import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 
-@pytest.fixture(autouse=True)
-def _fresh() -> Iterator[None]:
-    _registry.clear()
-    yield
-    _registry.clear()
+pytestmark = pytest.mark.usefixtures("fresh_registry")
 
 
 async def ended(handler: Callable[..., Any], **policy: Any) -> MemoryStore:

@@ -9,7 +9,6 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from orthanc_async import _registry
 from orthanc_async._durable import attempt, figures, worker
 from orthanc_async._durable.engine import Engine
 from orthanc_async._durable.store import NewEntry, State, StoreError
@@ -17,16 +16,12 @@ from unit.durable.engines import add, add_queue, running_engine, state, until
 from unit.durable.memory_store import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
 
     from orthanc_async._durable.store import Outcome
 
 
-@pytest.fixture(autouse=True)
-def _fresh() -> Iterator[None]:
-    _registry.clear()
-    yield
-    _registry.clear()
+pytestmark = pytest.mark.usefixtures("fresh_registry")
 
 
 class Shared(MemoryStore):
